@@ -64,7 +64,8 @@ def rule_line(rule: Rule) -> str:
         start = f"{target.scope}\t{target.name.text}\t-"
     else:
         start = f"prefix\t{target}\t{rule.limits}"
-    line = f"{start}\t{rule.action}\t{rule.data}\t{rule.entry}\t{rule.category}\t{rule.decision}\t{hour_text(rule.expires)}"
+    ground = f"{rule.entry}\t{rule.category}\t{rule.decision}\t{hour_text(rule.expires)}"
+    line = f"{start}\t{rule.action}\t{rule.data}\t{ground}"
     for key, value in rule.extra:
         line += f"\t{key}={value}"
     return line
