@@ -96,11 +96,11 @@ class Limits:
         good = self.protocol in ("", "tcp", "udp") and (bool(self.protocol) or not self.ports)
         last = -1
         for low, high in self.ports:
-            good = good and 0 <= low <= high <= 65535 and low > last + 1
+            good = good and 1 <= low <= high <= 65535 and low > last + 1
             last = high
         if not good:
             raise Rejected(
-                _("a limit is tcp or udp and ports from 0 to 65535, as in tcp/80,443,8000-8100"), rule="limits.form"
+                _("a limit is tcp or udp and ports from 1 to 65535, as in tcp/80,443,8000-8100"), rule="limits.form"
             )
 
     def __str__(self) -> str:
