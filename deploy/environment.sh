@@ -1,0 +1,40 @@
+# Sourced by demo.sh and test.sh: makes .venv from a lock file, once for each content of that file.
+# Sets ROOT and PY. Says what is missing instead of failing half-way.
+
+ROOT=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd)
+VENV="$ROOT/.venv"
+
+say() { printf '%s\n' "$*"; }
+fail() { printf 'Error: %s\n' "$1" >&2; [ -n "${2-}" ] && printf 'Next: %s\n' "$2" >&2; exit 1; }
+
+find_python() {
+    for candidate in "${PYTHON-}" python3 python3.13 python3.12 python3.11; do
+        [ -n "$candidate" ] || continue
+        if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            command -v "$candidate"; return 0
+        fi
+    done
+    return 1
+}
+
+environment() { # environment LOCK: .venv with exactly what LOCK pins, and this project in it
+    lock="$ROOT/deploy/lock/$1.txt"
+    python=$(find_python) || fail "Python 3.11 or later is missing" "apt-get install python3 python3-venv"
+    "$python" -c 'import ensurepip, venv' 2>/dev/null || fail "Python's venv module is missing" "apt-get install python3-venv"
+    stamp=$(cat "$lock" "$ROOT/setup.cfg" "$ROOT/pyproject.toml" | cksum)" $1 $ROOT"
+    have=$(cat "$VENV/stamp" 2>/dev/null || true)
+    # The test lock holds all of the runtime lock, so an environment for tests serves the demo, too.
+    tests=$(cat "$ROOT/deploy/lock/test.txt" "$ROOT/setup.cfg" "$ROOT/pyproject.toml" | cksum)" test $ROOT"
+    if [ "$have" != "$stamp" ] && [ "$have" != "$tests" ]; then
+        say "Setting up .venv from deploy/lock/$1.txt (once; needs the network) ..." >&2
+        "$python" -m venv --clear "$VENV" || fail "the virtual environment $VENV cannot be made" "check the disk and permissions"
+        "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r "$lock" >&2 ||
+            fail "the packages of deploy/lock/$1.txt could not be installed" "check the network, then run this again"
+        "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e "$ROOT" >&2 ||
+            fail "the project itself could not be installed into .venv" "look at the lines above"
+        printf '%s' "$stamp" > "$VENV/stamp"
+    fi
+    PY="$VENV/bin/python"
+    PATH="$VENV/bin:$PATH"
+    export PATH
+}
