@@ -1,6 +1,7 @@
 """The sentences a person sees, in the person's language (gettext).
 
-One process speaks one language: `speak` sets it once at start, `_` translates at the moment of use.
+One process speaks one language: `speak` sets it once at start, `_` translates at the moment of use. click asks
+gettext's default domain for its own words (`Usage`, `Missing option`), so `speak` points that at our catalogue, too.
 """
 
 import gettext
@@ -23,6 +24,10 @@ def speak(language: str | None = None) -> str:
     except OSError:
         _spoken = gettext.NullTranslations()
         _code = "en"
+    gettext.bindtextdomain("blocker", str(LOCALES))
+    gettext.textdomain("blocker")
+    # The default domain knows its language from the environment alone, which `--lang` must be able to overrule.
+    os.environ["LANGUAGE"] = _code
     return _code
 
 

@@ -14,9 +14,22 @@ from typing import Any, Protocol
 import click
 
 from feeds.errors import Failure
-from feeds.language import _, spoken
+from feeds.language import N_, _, spoken
 
-json_option = click.option("--json", "as_json", is_flag=True, help=_("Print JSON instead of text."))
+
+class SpokenOption(click.Option):
+    """An option whose help is translated when it is shown, for modules imported before the language is known."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        marked = self.help
+        self.help = _(marked) if marked else marked
+        try:
+            return super().get_help_record(ctx)
+        finally:
+            self.help = marked
+
+
+json_option = click.option("--json", "as_json", is_flag=True, cls=SpokenOption, help=N_("Print JSON instead of text."))
 
 
 def answer(as_json: bool, data: object, text: str | None = None) -> None:

@@ -5,6 +5,7 @@ imports the authority's code, and `blocker --help` imports no command at all. Se
 environment (`BLOCKER_FEED_PULL_STATE=...`), configuration file, default; click knows each value's origin.
 """
 
+import io
 import os
 import sys
 import tomllib
@@ -16,7 +17,7 @@ import click
 
 from feeds.errors import Failure, Rejected
 from feeds.language import N_, _, speak
-from feeds.terminal import complain
+from feeds.terminal import SpokenOption, complain
 
 CONFIG_PATH = Path("/etc/blocker/blocker.toml")
 
@@ -55,6 +56,11 @@ class Commands(click.Group):
         with formatter.section(_("Commands")):
             formatter.write_dl(rows)
 
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        formatter.write_paragraph()
+        with formatter.indentation():
+            formatter.write_text(_(self.help) if self.help else "")
+
 
 def _read_config(path: Path | None) -> dict[str, Any]:
     chosen = path or CONFIG_PATH
@@ -75,19 +81,41 @@ def _read_config(path: Path | None) -> dict[str, Any]:
         ) from None
 
 
-@click.command(cls=Commands, context_settings={"auto_envvar_prefix": "BLOCKER", "help_option_names": ["-h", "--help"]})
-@click.option("--config", type=click.Path(path_type=Path), help="TOML file; default /etc/blocker/blocker.toml.")
-@click.option("--lang", type=click.Choice(["en", "vi"]), help="Language of all sentences; default from LANG.")
-@click.version_option(package_name="blocker", message="%(prog)s %(version)s")
+@click.command(
+    cls=Commands,
+    context_settings={"auto_envvar_prefix": "BLOCKER", "help_option_names": ["-h", "--help"]},
+    help=N_("A signed register of domains and addresses used for crime, and its enforcement at ISPs."),
+)
+@click.option(
+    "--config",
+    cls=SpokenOption,
+    type=click.Path(path_type=Path),
+    help=N_("TOML file; default /etc/blocker/blocker.toml."),
+)
+@click.option(
+    "--lang",
+    cls=SpokenOption,
+    type=click.Choice(["en", "vi"]),
+    help=N_("Language of all sentences; default from LANG."),
+)
+@click.version_option(
+    package_name="blocker",
+    message="%(prog)s %(version)s",
+    cls=SpokenOption,
+    help=N_("Show the version and exit."),
+)
 @click.pass_context
 def blocker(ctx: click.Context, config: Path | None, lang: str | None) -> None:
-    """A signed register of domains and addresses used for crime, and its enforcement at ISPs."""
+    """The root of all commands; reads the configuration file."""
     ctx.default_map = _read_config(config)
 
 
 def main() -> None:
     """Run the command line; never shows a traceback unless BLOCKER_DEBUG is set."""
     args = sys.argv[1:]
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     # The language must be known before help texts are built, so it is read ahead of click.
     ahead = next((args[i + 1] for i, a in enumerate(args[:-1]) if a == "--lang"), None) or next(
         (a.removeprefix("--lang=") for a in args if a.startswith("--lang=")), os.environ.get("BLOCKER_LANG")
