@@ -47,10 +47,10 @@ def test_every_command_loads_and_explains_itself(name: str) -> None:
 @pytest.mark.parametrize("name", ISP_COMMANDS)
 def test_an_isp_s_command_loads_nothing_of_the_authority(name: str) -> None:
     program = (
-        "import sys; from blocker.cli import main; sys.argv = ['blocker', %r, '--help']\n"
+        f"import sys; from blocker.cli import main; sys.argv = ['blocker', {name!r}, '--help']\n"
         "try: main()\nexcept SystemExit: pass\n"
         "print([m for m in sys.modules if m.startswith('blocker.') and not m == 'blocker.cli'], file=sys.stderr)"
-    ) % name
+    )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert done.stderr.strip() == "[]"
 
