@@ -16,19 +16,22 @@ DEFAULT_ZONE = "rpz.blocker"
 LINES_A_PIECE = 1000
 # Actions after which nobody reaches the name; the others let the query through, in one way or another.
 REFUSING = frozenset({Action.NXDOMAIN, Action.NODATA, Action.DROP, Action.LOCAL})
+# Of prefixes, what a packet filter can carry out; the other actions shape a DNS answer.
+DROPPING = frozenset({Action.NXDOMAIN, Action.DROP})
 
 LEFT_OUT_WORDS = {
-    "expired": N_("rules have lapsed"),
-    "exact": N_("exact rules: this form would also block the names below"),
-    "exception": N_("rules contain an exception that this form cannot say, and would block more than was decided"),
-    "passing": N_("rules let queries through or to TCP, which this form cannot say"),
-    "subtree": N_("subtree rules block the name itself only; this form cannot say the names below"),
-    "notice": N_("rules point at a notice page by name; here the name is refused instead"),
-    "prefix": N_("rules for address prefixes, which this form cannot say"),
-    "limits": N_("rules are limited to ports, which this form cannot say"),
-    "too-long": N_("owner names do not fit 255 octets with the zone name"),
-    "rpz-word": N_("names end in a word with which RPZ marks other triggers"),
-    "canary": N_("canaries are malformed, or their names are listed"),
+    "expired": N_("rules that have lapsed"),
+    "exact": N_("exact rules; this form would block the names below, too"),
+    "exception": N_("rules with an exception inside; this form would block it, too"),
+    "passing": N_("rules that let queries through or to TCP; this form has no word for it"),
+    "subtree": N_("names below subtree rules; this form blocks only the names themselves. Rules"),
+    "notice": N_("notice pages given by name; the name is refused instead. Rules"),
+    "prefix": N_("rules for address prefixes"),
+    "limits": N_("rules limited to ports"),
+    "dns-only": N_("prefix rules whose action only a resolver can carry out"),
+    "too-long": N_("owner names that do not fit 255 octets with the zone name"),
+    "rpz-word": N_("names that end in a word with which RPZ marks other triggers"),
+    "canary": N_("canaries that are malformed, or whose names are listed"),
 }
 
 
@@ -162,7 +165,7 @@ def count(left_out: dict[str, int], word: str) -> None:
 
 def sentences(left_out: Mapping[str, int]) -> list[str]:
     """What was left out, a sentence for each reason."""
-    return [f"{n} {_(LEFT_OUT_WORDS[word])}" for word, n in sorted(left_out.items()) if n]
+    return [f"{_(LEFT_OUT_WORDS[word])}: {n}" for word, n in sorted(left_out.items()) if n]
 
 
 def one_line(text: str) -> str:

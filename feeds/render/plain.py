@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from feeds.language import N_
 from feeds.name import DomainName
 from feeds.prefix import Prefix
-from feeds.render.form import REFUSING, Format, Rendering, View, by_name, count, prefix_rules
+from feeds.render.form import DROPPING, REFUSING, Format, Rendering, View, by_name, count, prefix_rules
 from feeds.rule import Rule
 
 
@@ -35,13 +35,13 @@ def _targets(view: View, left_out: dict[str, int]) -> Iterator[str]:
 
 
 def _prefixes(rules: tuple[Rule, ...], left_out: dict[str, int]) -> Iterator[str]:
-    passing = [rule.target for rule in rules if rule.action not in REFUSING]
+    passing = [rule.target for rule in rules if rule.action not in DROPPING]
     for rule in rules:
         target = rule.target
         if rule.limits.protocol:
             count(left_out, "limits")
-        elif rule.action not in REFUSING:
-            count(left_out, "passing")
+        elif rule.action not in DROPPING:
+            count(left_out, "dns-only" if rule.action in REFUSING else "passing")
         elif isinstance(target, Prefix) and any(isinstance(p, Prefix) and target.covers(p) for p in passing):
             count(left_out, "exception")
         else:
