@@ -1,15 +1,206 @@
-"""The answer that a blocked query gets."""
+"""The answer that a blocked query gets.
 
+It says so honestly: Extended DNS Error 16 "Censored" (RFC 8914 section 4.17: required by somebody else than the
+operator) with entry, decision and contact, or 15 "Blocked" (section 4.16) where no decision stands behind the list.
+The policy zone's SOA stands in the additional section, as in draft-vixie-dnsop-dns-rpz section 6 and as BIND does, so
+that a client without EDNS finds the contact, too; it is not in the authority section, so nobody takes the refusal for
+a negative answer of the zone itself (RFC 2308).
+
+All but the question is prebuilt, once for each entry and kind of question, and kept with the Ground.
+"""
+
+import socket
 from collections.abc import Sequence
+from struct import Struct
+from typing import Final
 
 from feeds.message import Query
-from resolver.policy import Hit
+from feeds.message.building import (
+    address_record,
+    encode_ede,
+    encode_name,
+    encode_opt,
+    encode_option,
+    encode_record,
+    finish,
+    mailbox_name,
+    soa_rdata,
+)
+from feeds.message.words import (
+    AAAA,
+    ANY,
+    CD,
+    CNAME,
+    MAX_MESSAGE_BYTES,
+    NOERROR,
+    NXDOMAIN,
+    OPTION_EDE,
+    QR,
+    RA,
+    RD,
+    SOA,
+    TC,
+    UDP_BYTES,
+    A,
+)
+from feeds.rule import Action
+from resolver.policy import Ground, Hit, Source
+
+EDE_BLOCKED: Final = 15
+EDE_CENSORED: Final = 16
+TTL_SECONDS: Final = 300
+MAX_DECISION_BYTES: Final = 300
+MAX_CONTACT_BYTES: Final = 200
+# Texts kept for each Ground; the names that are really asked for are far fewer.
+MAX_KEPT_TEXTS: Final = 2048
+_QUESTION_NAME: Final = b"\xc0\x0c"
+_ECHOED: Final = RD | CD
+_OPT: Final = encode_opt(UDP_BYTES)[:-2]
+_OPT_DO: Final = encode_opt(UDP_BYTES, do=True)[:-2]
+_FAMILY: Final = {4: socket.AF_INET, 6: socket.AF_INET6}
+
+_start = Struct("!HH").pack
+_length = Struct("!H").pack
+_counts = Struct("!4H").pack
 
 
-def blocked_answer(hit: Hit, query: Query, over_tcp: bool, more: Sequence[bytes] = ()) -> bytes | None:
+class _Pieces:
+    """What the answers under one Ground share.
+
+    `answers` by question type -> (how many, the records); other types get none. `edes` by entry number -> EDE option.
+    """
+
+    __slots__ = ("answers", "bits", "edes", "soa")
+
+    def __init__(self, ground: Ground) -> None:
+        self.answers = _local_answers(ground)
+        self.bits = QR | RA | (NXDOMAIN if ground.action is Action.NXDOMAIN else NOERROR)
+        self.soa = _soa(ground.source, _contact(ground))
+        self.edes: dict[int, bytes] = {}
+
+
+def blocked_answer(
+    hit: Hit, query: Query, over_tcp: bool, more: Sequence[bytes] = (), options: bytes = b""
+) -> bytes | None:
     """The whole reply, ready to send (it fits `query.udp_limit` over UDP); None: send nothing (action drop).
 
     Not for a Hit that `lets_pass`. `more` are encoded records (`building.encode_record`) for the answer section behind
-    the CNAME of a `local` name: what the session found at `hit.ground.cname`.
+    the CNAME of a `local` name: what the session found at `hit.ground.cname`. `options` are further EDNS options
+    (`building.encode_option`), such as a cookie; they are left out where the query had no OPT.
     """
-    raise NotImplementedError
+    ground = hit.ground
+    pieces = ground.pieces
+    if not isinstance(pieces, _Pieces):
+        pieces = ground.pieces = _Pieces(ground)
+    if ground.action is Action.DROP:
+        return None
+    count, answers = 0, b""
+    if pieces.answers:
+        count, answers = pieces.answers.get(query.qtype) or pieces.answers.get(0, (0, b""))
+        if more and query.qtype != CNAME:
+            count, answers = count + len(more), answers + b"".join(more)
+    limit = MAX_MESSAGE_BYTES if over_tcp else query.udp_limit
+    start = _start(query.id, pieces.bits | query.flags & _ECHOED)
+    if not query.udp_size:
+        if ground.action is Action.TCP_ONLY:
+            return _start(query.id, pieces.bits | TC | query.flags & _ECHOED) + _counts(1, 0, 0, 0) + query.question
+        message = start + _counts(1, count, 0, 1) + query.question + answers + pieces.soa
+        return message if len(message) <= limit else _squeezed(message, query, count, answers, limit)
+    opt = _OPT_DO if query.do else _OPT
+    if ground.action is Action.TCP_ONLY:
+        # No EDE: over TCP the client will get the true answer.
+        start = _start(query.id, pieces.bits | TC | query.flags & _ECHOED)
+        return start + _counts(1, 0, 0, 1) + query.question + opt + _length(len(options)) + options
+    ede = pieces.edes.get(hit.number)
+    if ede is None:
+        ede = _keep(pieces, hit)
+    tail = opt + _length(len(options) + len(ede)) + options + ede
+    message = start + _counts(1, count, 0, 2) + query.question + answers + pieces.soa + tail
+    if len(message) <= limit:
+        return message
+    short = opt + _length(len(options)) + options
+    return _squeezed(message, query, count, answers, limit, short, ede)
+
+
+def explanation(hit: Hit) -> str:
+    """What EXTRA-TEXT says: entry, decision, where to object; at most about 600 octets of UTF-8."""
+    ground = hit.ground
+    parts = [f"entry {hit.entry}"] if hit.entry else []
+    if ground.decision:
+        parts.append("decision " + _shortened(ground.decision, MAX_DECISION_BYTES))
+    elif ground.source.foreign:
+        parts.append("list " + _shortened(ground.source.authority, MAX_DECISION_BYTES))
+    elif not ground.counted:
+        parts.append("test name of " + ground.source.authority)
+    contact = _contact(ground)
+    if contact:
+        parts.append("objections " + _shortened(contact, MAX_CONTACT_BYTES))
+    return "; ".join(parts)
+
+
+def _keep(pieces: _Pieces, hit: Hit) -> bytes:
+    if len(pieces.edes) >= MAX_KEPT_TEXTS:
+        pieces.edes.clear()
+    code = EDE_BLOCKED if hit.ground.source.foreign else EDE_CENSORED
+    ede = pieces.edes[hit.number] = encode_ede(code, explanation(hit))
+    return ede
+
+
+def _squeezed(
+    message: bytes, query: Query, count: int, answers: bytes, limit: int, opt: bytes = b"", ede: bytes = b""
+) -> bytes:
+    """The same answer within `limit`: a shorter text, then none and no SOA, and only then TC (RFC 2181 section 9)."""
+    body = query.question + answers
+    bare = message[:4] + _counts(1, count, 0, bool(opt)) + body + opt
+    if ede:
+        # Four octets of the option's head and two of the code; the text may be cut anywhere between characters.
+        left = limit - len(bare) - 6
+        if left >= 0:
+            text = ede[6 : 6 + left].decode(errors="ignore")
+            cut = encode_option(OPTION_EDE, ede[4:6] + text.encode())
+            rdlength = len(opt) - 11 + len(cut)
+            return message[:4] + _counts(1, count, 0, 1) + body + opt[:9] + _length(rdlength) + opt[11:] + cut
+    if len(bare) <= limit:
+        return bare
+    return finish(message[:4] + _counts(1, 0, 0, 0) + body, query, limit, opt)
+
+
+def _local_answers(ground: Ground) -> dict[int, tuple[int, bytes]]:
+    """By question type; 0 stands for every type not named."""
+    if ground.action is not Action.LOCAL:
+        return {}
+    if ground.cname is not None:
+        return {0: (1, encode_record(_QUESTION_NAME, CNAME, TTL_SECONDS, ground.cname))}
+    records: dict[int, list[bytes]] = {A: [], AAAA: [], ANY: []}
+    for text in ground.data.split(","):
+        version = 6 if ":" in text else 4
+        record = address_record(_QUESTION_NAME, TTL_SECONDS, socket.inet_pton(_FAMILY[version], text))
+        records[AAAA if version == 6 else A].append(record)
+        records[ANY].append(record)
+    return {rtype: (len(found), b"".join(found)) for rtype, found in records.items()}
+
+
+def _contact(ground: Ground) -> str:
+    return ground.source.contacts.get(ground.decision, "") or ground.source.contact
+
+
+def _soa(source: Source, contact: str) -> bytes:
+    try:
+        zone = encode_name(source.zone or "rpz." + source.authority)
+    except ValueError:
+        zone = encode_name("rpz")
+    rname = b"\0"  # no mailbox
+    for address in (contact, source.contact):
+        try:
+            rname = mailbox_name(address)
+            break
+        except ValueError:
+            continue
+    rdata = soa_rdata(zone, rname, source.serial, 3600, 600, 86_400, TTL_SECONDS)
+    return encode_record(zone, SOA, TTL_SECONDS, rdata)
+
+
+def _shortened(text: str, most: int) -> str:
+    """At most `most` octets of UTF-8; a cut is marked."""
+    data = text.encode()
+    return text if len(data) <= most else data[: most - 3].decode(errors="ignore") + "…"

@@ -39,6 +39,8 @@ MAX_RECORDS: Final = 1000
 MAX_STEPS: Final = 6000
 MAX_HOPS: Final = 32
 MAX_HINTS: Final = 256
+# Aliases and service bindings in one answer: each costs the policy a lookup for every label of its name.
+MAX_LINKS: Final = 64
 
 # Types whose names may be compressed (RFC 3597 section 4, and what is seen): octets before, names, octets behind.
 _LAYOUT: Final = {
@@ -60,8 +62,8 @@ _LAYOUT: Final = {
     36: (2, 1, 0),  # KX
 }
 _ADDRESS_BYTES: Final = {A: 4, AAAA: 16}
-_PLAIN, _SERVICE, _META = 0, 1, 2
-_KIND: Final = {SVCB: _SERVICE, HTTPS: _SERVICE, OPT: _META, TSIG: _META}
+_PLAIN, _ALIAS, _SERVICE, _META = 0, 1, 2, 3
+_KIND: Final = {CNAME: _ALIAS, DNAME: _ALIAS, SVCB: _SERVICE, HTTPS: _SERVICE, OPT: _META, TSIG: _META}
 _KEY_IPV4HINT, _KEY_IPV6HINT = 4, 6
 
 _header = Struct("!6H").unpack_from
@@ -115,6 +117,7 @@ def _read(data: bytes, question: bytes) -> Response:
     name = asked[:-4]
     reader = _Reader(data, end, name)
     answers = reader.section(counts[0])
+    reader.after_answers = True
     authority = reader.section(counts[1])
     reader.last_section = True
     additional = reader.section(counts[2])
@@ -167,6 +170,7 @@ class _Reader:
     """Walks the records of one message. `names` maps offsets to the names found there."""
 
     __slots__ = (
+        "after_answers",
         "bindings",
         "cut_bytes",
         "cut_from",
@@ -174,6 +178,7 @@ class _Reader:
         "edns",
         "hints_left",
         "last_section",
+        "links_left",
         "names",
         "pos",
         "rcode_high",
@@ -191,6 +196,8 @@ class _Reader:
         self.bindings: list[ServiceBinding] = []
         self.edns: Edns | None = None
         self.rcode_high = 0
+        self.links_left = MAX_LINKS
+        self.after_answers = False
         self.last_section = False
         # Where OPT and TSIG, which are not kept, stand: from the first of them, so many octets.
         self.cut_from = -1
@@ -227,8 +234,12 @@ class _Reader:
             owner = owner.lower()
             self.ttls.append((ttl_at, ttl))
             records.append(Record(owner, rtype, rclass, ttl, rdata))
-            if kind == _SERVICE and rclass == IN:
-                self._binding(owner, rdata)
+            if kind != _PLAIN and not self.after_answers:
+                self.links_left -= 1
+                if self.links_left < 0:
+                    raise Malformed("too many aliases or service bindings")
+                if kind == _SERVICE and rclass == IN:
+                    self._binding(owner, rdata)
             pos = end
         self.pos = pos
         return tuple(records)
