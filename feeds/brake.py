@@ -188,3 +188,9 @@ def _excesses(window: Sequence[Step], summed: bool) -> Iterator[Excess]:
         ]:
             if n > SMALL and n > share * base:
                 yield Excess(window[0].from_serial, window[-1].to_serial, removal, category, n, base, summed)
+
+
+def pass_until(steps: Iterable[Step], serial: int) -> Iterator[Step]:
+    """The steps with all up to `serial` marked as let pass."""
+    for step in steps:
+        yield replace(step, cleared=step.cleared or step.to_serial <= serial)

@@ -71,7 +71,7 @@ class Repository:
         `anchor` is the root metadata that the engineer gave.
         """
         self._cache = cache
-        self._scratch = scratch
+        self.scratch = scratch
         base = url if url.endswith("/") else url + "/"
         with _failures():
             self._updater = Updater(
@@ -111,7 +111,7 @@ class Repository:
         target = self.target(path)
         if target is None:
             return None
-        return self._fetch(target, self._scratch / "target", max_bytes).read_bytes()
+        return self._fetch(target, self.scratch / "target", max_bytes).read_bytes()
 
     def target(self, path: str) -> TargetFile | None:
         """What the top-level role signed about this path: never what a delegated role says."""

@@ -20,61 +20,28 @@ changed file is found, whichever it is, and the release before it, which is kept
 
 import fcntl
 import hashlib
-import io
 import json
 import os
-import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, BinaryIO, Self
+from typing import Any, Self
 
-import zstandard
-
-from feeds import canonical, durable
+from feeds import durable
 from feeds.errors import Rejected, Unavailable, Untrusted
 from feeds.language import _
-from feeds.manifest import MAX_MANIFEST_BYTES, Manifest
+from feeds.manifest import Manifest
 from feeds.release import Release
+from feeds.store.kept import MAX_NOTE_BYTES, NAME, Accepted, as_bytes, fill, read_accepted, read_checked
+
+__all__ = ["Accepted", "HeldChange", "Store", "read_checked"]
 
 DEFAULT_PATH = Path("/var/lib/blocker/feed")
 CLOCK_STEP = timedelta(minutes=1)
-MAX_NOTE_BYTES = 1 << 20
-# Written once a pull, read by this machine alone: speed counts for more than the last percent of size.
-_STORE_ZSTD_LEVEL = 3
 _GENERATIONS = 2
-_NAME = re.compile(r"(\d{7})-([0-9a-f]{16})\Z")
-
-
-@dataclass(frozen=True)
-class Accepted:
-    """A release that passed every check. `refused` counts rules left out of it, by floor rule id.
-
-    `damage` says which newer release in the directory is damaged, where this is the one before it.
-    """
-
-    manifest: Manifest
-    accepted_at: datetime
-    refused: Mapping[str, int]
-    directory: Path
-    damage: str = ""
-
-    def release(self) -> Release:
-        """What is enforced; raises Untrusted where the disk changed it, Unavailable where it cannot be read."""
-        return _read(self.directory, "release.zst")
-
-    def signed(self) -> Release:
-        """What was signed, the base of the next delta; the same as `release()` where nothing was refused."""
-        return _read(self.directory, "signed.zst" if (self.directory / "signed.zst").exists() else "release.zst")
-
-    def signed_file(self) -> Path:
-        """The zstd file of what was signed."""
-        signed = self.directory / "signed.zst"
-        return signed if signed.exists() else self.directory / "release.zst"
 
 
 @dataclass(frozen=True)
@@ -118,7 +85,7 @@ class Store:
                         rule="store.exists",
                     )
                 durable.write(path / "root.json", root)
-                durable.write(path / "settings.json", _bytes(settings))
+                durable.write(path / "settings.json", as_bytes(settings))
         return store
 
     @property
@@ -173,7 +140,9 @@ class Store:
                     kept=_("nothing was changed"),
                     then=_("wait until it has finished; `blocker feed follow` pulls by itself"),
                 ) from None
-            for rest in (*self.path.glob(durable.UNFINISHED + "*"), *self.path.glob(f"*/{durable.UNFINISHED}*")):
+            # What a killed process left: ours, and the TUF library's temporary files.
+            unfinished = (f"{durable.UNFINISHED}*", f"*/{durable.UNFINISHED}*", "tuf/tmp*")
+            for rest in (path for pattern in unfinished for path in self.path.glob(pattern)):
                 shutil.rmtree(rest) if rest.is_dir() and not rest.is_symlink() else rest.unlink(missing_ok=True)
             yield
 
@@ -183,7 +152,7 @@ class Store:
         candidates = self._candidates()
         for directory in candidates:
             try:
-                return _accepted(directory, damage)
+                return read_accepted(directory, damage)
             except (Untrusted, OSError) as error:
                 why = error.what if isinstance(error, Untrusted) else str(error.strerror or error)
                 damage = damage or _("{path} is damaged: {why}").format(path=directory, why=why)
@@ -248,7 +217,7 @@ class Store:
             hidden = self.path / "releases" / f"{durable.UNFINISHED}{os.getpid()}"
             hidden.mkdir()
             try:
-                note = _fill(hidden, documents, signed, kept, refused, now, packed)
+                note = fill(hidden, documents, signed, kept, refused, now, packed)
                 name = f"{manifest.serial:07d}-{hashlib.sha256(note).hexdigest()[:16]}"
                 durable.sync_directory(hidden)
                 os.rename(hidden, self.path / "releases" / name)
@@ -260,7 +229,7 @@ class Store:
             durable.relink(self.path / "current", f"releases/{name}")
             self._thin(name, before)
             self.release_held()
-        return _accepted(self.path / "releases" / name, "")
+        return read_accepted(self.path / "releases" / name)
 
     def held(self) -> HeldChange | None:
         """What the brake holds back, if it does."""
@@ -285,16 +254,54 @@ class Store:
     def hold(self, change: HeldChange) -> None:
         """Remember what the brake holds back, for `status` and for the engineer who accepts it by name."""
         with durable.told():
-            durable.write(self.path / "held.json", _bytes(change.as_json()))
+            durable.write(self.path / "held.json", as_bytes(change.as_json()))
 
     def release_held(self) -> None:
         """Forget what was held."""
         with durable.told():
             (self.path / "held.json").unlink(missing_ok=True)
 
+    def remember(self, name: str, value: Mapping[str, object]) -> None:
+        """Keep a small document beside the releases (`history.json`, `counters.json`); a full disk is no failure."""
+        with suppress(OSError):
+            durable.write(self.path / name, as_bytes(value))
+
+    def remembered(self, name: str) -> dict[str, Any]:
+        """What `remember` kept; empty where there is nothing or it is damaged."""
+        return _json(self.path / name) or {}
+
+    def count(self, result: str) -> None:
+        """One more pull with this result."""
+        counts = self.counts()
+        counts[result] = counts.get(result, 0) + 1
+        self.remember("counters.json", {"pulls": counts})
+
+    def counts(self) -> dict[str, int]:
+        """Pulls by result since the directory was set up."""
+        kept = self.remembered("counters.json").get("pulls")
+        if not isinstance(kept, dict):
+            return {}
+        return {str(result): n for result, n in kept.items() if isinstance(n, int) and n >= 0}
+
+    @property
+    def tuf(self) -> Path:
+        """The metadata cache of the TUF client."""
+        return self.path / "tuf"
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A directory for one pull's downloads, on the same disk; the caller holds the lock."""
+        path = self.path / f"{durable.UNFINISHED}pull-{os.getpid()}"
+        with durable.told():
+            path.mkdir()
+        try:
+            yield path
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
+
     def _directories(self) -> list[Path]:
         with suppress(FileNotFoundError), durable.told():
-            return [d for d in (self.path / "releases").iterdir() if _NAME.match(d.name)]
+            return [d for d in (self.path / "releases").iterdir() if NAME.match(d.name)]
         return []
 
     def _candidates(self) -> list[Path]:
@@ -313,117 +320,11 @@ class Store:
                 break
             with suppress(Untrusted, OSError):
                 if directory.name not in keep:
-                    _accepted(directory, "")
+                    read_accepted(directory)
                     keep.add(directory.name)
         for directory in before:
             if directory.name not in keep:
                 shutil.rmtree(directory, ignore_errors=True)
-
-
-def _fill(
-    hidden: Path,
-    documents: Mapping[str, bytes],
-    signed: Release,
-    kept: Release,
-    refused: Mapping[str, int],
-    now: datetime,
-    packed: Path | None,
-) -> bytes:
-    """Write all files of an accepted release; returns the bytes of its note."""
-    whole = not refused
-    manifest: Manifest = Manifest.of_bytes(documents["manifest.json"])
-    if packed is None:
-        _pack(hidden / ("release.zst" if whole else "signed.zst"), signed, manifest.size)
-    else:
-        shutil.copyfile(packed, hidden / ("release.zst" if whole else "signed.zst"))
-        durable.sync_file(hidden / ("release.zst" if whole else "signed.zst"))
-    digests = {"release.zst" if whole else "signed.zst": canonical.Digest(manifest.digest, manifest.size)}
-    if not whole:
-        digests["release.zst"] = canonical.digest(kept)
-        _pack(hidden / "release.zst", kept, digests["release.zst"].size)
-    for name, document in documents.items():
-        durable.write_new(hidden / name, [document])
-    note = {
-        "format": 1,
-        "accepted_at": now.astimezone(UTC).isoformat(),
-        "refused": dict(refused),
-        "files": {path.name: _file_digest(path) for path in hidden.iterdir()},
-        "canonical": {name: {"sha256": digest.sha256, "size": digest.size} for name, digest in digests.items()},
-    }
-    durable.write_new(hidden / "note.json", [_bytes(note)])
-    return _bytes(note)
-
-
-def _pack(path: Path, release: Release, size: int) -> None:
-    """Write a release as a zstd file, never whole in memory."""
-    packer = zstandard.ZstdCompressor(level=_STORE_ZSTD_LEVEL, write_checksum=True).chunker(size=size)
-
-    def frames() -> Iterator[bytes]:
-        for chunk in canonical.release_chunks(release):
-            yield from packer.compress(chunk)
-        yield from packer.finish()  # type: ignore[no-untyped-call] # the library's stub forgets its type
-
-    durable.write_new(path, frames())
-
-
-def _accepted(directory: Path, damage: str) -> Accepted:
-    """Check every file of an accepted release against its note, and the note against the directory's name."""
-    note = _note(directory)
-    for name, digest in note["files"].items():
-        if _file_digest(directory / name) != digest:
-            raise Untrusted(_("{name} has changed on disk").format(name=name))
-    raw = (directory / "manifest.json").read_bytes()[:MAX_MANIFEST_BYTES]
-    manifest: Manifest = Manifest.of_bytes(raw)
-    return Accepted(
-        manifest,
-        datetime.fromisoformat(note["accepted_at"]),
-        MappingProxyType({str(rule): int(count) for rule, count in note["refused"].items()}),
-        directory,
-        damage,
-    )
-
-
-def _note(directory: Path) -> dict[str, Any]:
-    raw = (directory / "note.json").read_bytes()[:MAX_NOTE_BYTES]
-    found = _NAME.match(directory.name)
-    if found is None or hashlib.sha256(raw).hexdigest()[:16] != found.group(2):
-        raise Untrusted(_("{name} has changed on disk").format(name="note.json"))
-    note: dict[str, Any] = json.loads(raw)
-    return note
-
-
-def _read(directory: Path, name: str) -> Release:
-    """Read canonical bytes and compare their digest with the note's."""
-    with durable.told(kept=_("what is already loaded stays in force")):
-        digest = _note(directory)["canonical"][name]
-        with (directory / name).open("rb") as file:
-            hashed = _Hashed(canonical.decompressing(file))
-            release = canonical.read_release(io.BufferedReader(hashed, canonical.CHUNK_BYTES), digest["size"])
-    if hashed.sha256.hexdigest() != digest["sha256"]:
-        raise Untrusted(_("{name} has changed on disk").format(name=directory / name))
-    return release
-
-
-class _Hashed(io.RawIOBase):
-    """A stream that knows the SHA-256 of all that was read through it."""
-
-    def __init__(self, inner: BinaryIO) -> None:
-        self._inner = inner
-        self.sha256 = hashlib.sha256()
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        chunk = self._inner.read(len(buffer))
-        self.sha256.update(chunk)
-        buffer[: len(chunk)] = chunk
-        return len(chunk)
-
-
-def _file_digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _json(path: Path) -> dict[str, Any] | None:
@@ -434,7 +335,3 @@ def _json(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) else None
-
-
-def _bytes(value: Mapping[str, object]) -> bytes:
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, indent=1).encode() + b"\n"
