@@ -1,7 +1,7 @@
 """Reading upstreams' answers.
 
 Theory. The cost of a message is bounded by three numbers, whatever its bytes say: records in all, steps (labels,
-pointers, options and parameters walked), and octets. Pointers go strictly backwards (so there are no loops), a name
+pointers and parameters walked), and octets. Pointers go strictly backwards (so there are no loops), a name
 already read is never walked again (so chains are walked once), and what is left of the steps is shared by the message.
 """
 
@@ -36,8 +36,9 @@ from feeds.message.words import (
 
 # BIND 9.18 keeps at most 100 records of a type; the largest answers in real use hold a few hundred in all.
 MAX_RECORDS: Final = 1000
-MAX_STEPS: Final = 6000
-MAX_HOPS: Final = 32
+MAX_STEPS: Final = 4000
+MAX_HOPS: Final = 16
+MAX_OPTIONS: Final = 64
 MAX_HINTS: Final = 256
 # Aliases and service bindings in one answer: each costs the policy a lookup for every label of its name.
 MAX_LINKS: Final = 64
@@ -321,10 +322,9 @@ class _Reader:
     def _options(self, rdata: bytes) -> tuple[tuple[int, bytes], ...]:
         options, pos, size = [], 0, len(rdata)
         while pos < size:
-            self.steps_left -= 1
             code, length = _pair(rdata, pos)
             pos += 4 + length
-            if pos > size or self.steps_left < 0:
+            if pos > size or len(options) >= MAX_OPTIONS:
                 raise Malformed("EDNS options are cut off or too many")
             options.append((code, rdata[pos - length : pos]))
         return tuple(options)
