@@ -3,7 +3,7 @@
 import io
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from blocker.publishing.difference import Difference
@@ -72,5 +72,8 @@ def _history(
         delta = read_delta(decompressing(io.BytesIO(packed)), reference.size)
         removed, added = measure(delta.removed, delta.added, now)
         after = after - Counter(added) + Counter(removed)
-        steps.append(Step(reference.from_serial, reference.to_serial, dict(after), removed, added, at))
+        step = Step(reference.from_serial, reference.to_serial, dict(after), removed, added, at)
+        # What passes no brake by itself and is out all the same was accepted by name, or is still held: either way
+        # an ISP does not sum it with what comes next.
+        steps.append(replace(step, cleared=bool(judge([step]))))
     return steps[::-1]
