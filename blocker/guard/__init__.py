@@ -4,7 +4,9 @@ One file per rule. A judgement names all reasons at once, each with a stable rul
 (the list, its date, and the very item that matched).
 """
 
-from blocker.guard.judge import MAX_HOURS, Guard, max_hours
+from blocker.guard.judge import Guard, ListInfo, max_hours
+from blocker.guard.rule import GuardRule
+from blocker.guard.rules import RULES
 from blocker.guard.verdict import Finding, Severity
 
-__all__ = ["MAX_HOURS", "Finding", "Guard", "Severity", "max_hours"]
+__all__ = ["RULES", "Finding", "Guard", "GuardRule", "ListInfo", "Severity", "max_hours"]
