@@ -1,7 +1,6 @@
 """What the brake must remember between pulls: accepted steps of the last 24 hours, and when the feed was last seen."""
 
 from collections.abc import Iterable
-from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -33,8 +32,19 @@ def seen(store: Store, now: datetime) -> None:
 def add(store: Store, steps: Iterable[Step], now: datetime) -> None:
     """These steps were accepted."""
     _since, before = recall(store, now)
-    items = [{**asdict(step), "at": step.at.isoformat()} for step in recent((*before, *steps), now)]
-    store.remember(FILE, {"seen": now.isoformat(), "steps": items})
+    kept = [_item(step) for step in recent((*before, *steps), now)]
+    store.remember(FILE, {"seen": now.isoformat(), "steps": kept})
+
+
+def _item(step: Step) -> dict[str, Any]:
+    counts = {"before": dict(step.before), "removed": dict(step.removed), "added": dict(step.added)}
+    return {
+        "from_serial": step.from_serial,
+        "to_serial": step.to_serial,
+        **counts,
+        "at": step.at.isoformat(),
+        "cleared": step.cleared,
+    }
 
 
 def _step(item: dict[str, Any]) -> Step:
