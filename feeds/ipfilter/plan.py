@@ -1,0 +1,123 @@
+"""A plan: what the kernel holds, what it shall hold, and a checksum over both.
+
+`apply` carries out a plan only by its checksum, so what happens is what a person has looked at. The checksum is in
+parts, `nftables-7-KERNEL-WANTED`, so that it tells what changed since: the release, the kernel, or the wish.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from feeds.errors import Held
+from feeds.ipfilter.intervals import Intervals, cidrs, intersect, size, subtract
+from feeds.ipfilter.kernel import InKernel, address_text
+from feeds.ipfilter.wanted import BITS, PROTOCOLS, SET_NAMES, Filter
+from feeds.language import _
+
+_DIGITS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Of one set: the elements to add and to remove as text, and how many of the wanted ones are there already."""
+
+    name: str
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    kept: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`held` is what the kernel holds now; `wanted` and `uses` are what it shall hold (see `InKernel`)."""
+
+    target: str
+    serial: int
+    held: InKernel
+    wanted: Filter
+    uses: tuple[str, ...]
+
+    @property
+    def checksum(self) -> str:
+        """What `apply` must be given."""
+        held, wanted = _digest(self.held.filter, self.held.uses), _digest(self.wanted, self.uses)
+        return f"{self.target}-{self.serial}-{held}-{wanted}"
+
+    @property
+    def empty(self) -> bool:
+        """Is the kernel as it shall be?"""
+        return self.held.filter == self.wanted and self.held.uses == self.uses
+
+    def changes(self) -> tuple[Change, ...]:
+        """Set by set, those without elements before and after left out."""
+        made = (_change(name, self.held.filter, self.wanted) for name in SET_NAMES)
+        return tuple(change for change in made if change.added or change.removed or change.kept)
+
+    def check(self, checksum: str) -> None:
+        """Raise Held, saying what changed, unless this is the plan of that checksum."""
+        if checksum == self.checksum:
+            return
+        mine, given = self.checksum.split("-"), checksum.split("-")
+        differs = [a != b for a, b in zip(mine, given, strict=False)]
+        if len(given) != len(mine) or differs[0]:
+            why = [_("it is no checksum of a plan for {target}").format(target=self.target)]
+        else:
+            sentences = (
+                _("the release is now {now}, it was {then}").format(now=mine[1], then=given[1]),
+                _("the kernel's sets were changed"),
+                _("what is wanted changed: rules lapsed or came, or exceptions or options differ"),
+            )
+            why = [sentence for sentence, yes in zip(sentences, differs[1:], strict=True) if yes]
+        raise Held(
+            _("this is not the plan that was looked at: {why}").format(why="; ".join(why)),
+            kept=_("the filter in the kernel is as it was"),
+            then=_("look at `blocker ip plan {target}` again and give its checksum").format(target=self.target),
+        )
+
+
+def prefix_count(filter_: Filter, version: int) -> int:
+    """Elements of that IP version: the fewest prefixes of what is dropped whole, and the boxes with ports."""
+    whole = sum(1 for _prefix in cidrs(filter_.whole(version), BITS[version]))
+    return whole + sum(len(filter_.boxes(protocol, version)) for protocol in PROTOCOLS)
+
+
+def address_count(filter_: Filter, version: int) -> int:
+    """How many addresses of that IP version are covered."""
+    return size(filter_.covered(version))
+
+
+def _change(name: str, held: Filter, wanted: Filter) -> Change:
+    protocol, version = name[:-1], int(name[-1])
+    if protocol not in PROTOCOLS:
+        now, then = held.whole(version), wanted.whole(version)
+        return Change(
+            name,
+            _prefixes(subtract(then, now), version),
+            _prefixes(subtract(now, then), version),
+            len(_prefixes(intersect(now, then), version)),
+        )
+    before, after = held.boxes(protocol, version), wanted.boxes(protocol, version)
+    here, there = set(before), set(after)
+    return Change(
+        name,
+        _boxes([box for box in after if box not in here], version),
+        _boxes([box for box in before if box not in there], version),
+        len(here & there),
+    )
+
+
+def _prefixes(intervals: Intervals, version: int) -> tuple[str, ...]:
+    found = cidrs(intervals, BITS[version])
+    return tuple(f"{address_text(version, network)}/{length}" for network, length in found)
+
+
+def _boxes(boxes: Sequence[tuple[int, int, int, int]], version: int) -> tuple[str, ...]:
+    return tuple(
+        f"{address_text(version, first)}-{address_text(version, last)} {low}-{high}" for first, last, low, high in boxes
+    )
+
+
+def _digest(filter_: Filter, uses: tuple[str, ...]) -> str:
+    form = json.dumps([asdict(filter_), uses], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(form.encode()).hexdigest()[:_DIGITS]

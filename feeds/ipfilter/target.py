@@ -1,0 +1,88 @@
+"""The targets by name, and how a plan is carried out on any of them."""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from feeds.errors import Held, Unavailable
+from feeds.ipfilter import ipset, nftables
+from feeds.ipfilter.kernel import InKernel, Run
+from feeds.ipfilter.plan import Plan, prefix_count
+from feeds.ipfilter.wanted import BITS, Filter
+from feeds.language import _
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One kind of filter. `load` reads a script on stdin; `tidy` removes what a failed `load` may leave behind."""
+
+    name: str
+    sayable: Callable[[Filter], Filter]
+    uses: Callable[[Sequence[str]], tuple[str, ...]]
+    script: Callable[[Filter, Sequence[str], Sequence[str]], str]
+    read: Callable[[Run], InKernel]
+    load: tuple[str, ...]
+    tidy: tuple[tuple[str, ...], ...] = ()
+    most_elements: int | None = None
+
+    def plan(self, serial: int, filter_: Filter, hooks: Sequence[str], run: Run) -> Plan:
+        """Compare with what the kernel holds now; raises Unavailable where it cannot be read, Held if too large."""
+        wanted = self.sayable(filter_)
+        largest = max(prefix_count(wanted, version) for version in BITS)
+        if self.most_elements is not None and largest > self.most_elements:
+            raise Held(
+                _("{count} prefixes are more than the {most} that {target} holds").format(
+                    count=largest, most=self.most_elements, target=self.name
+                ),
+                kept=_("the filter in the kernel is as it was"),
+                then=_("use nftables, or a router"),
+            )
+        return Plan(self.name, serial, self.read(run), wanted, self.uses(hooks))
+
+    def apply(self, plan: Plan, hooks: Sequence[str], heading: Sequence[str], run: Run) -> InKernel:
+        """Carry a plan out, read back and compare; returns what the kernel holds then.
+
+        Raises Unavailable. The old filter stays where loading fails; where the comparison fails, somebody else
+        writes to the same sets.
+        """
+        if plan.empty:
+            return plan.held
+        try:
+            run(self.load, self.script(plan.wanted, hooks, heading))
+        except Unavailable:
+            for command in self.tidy:
+                with suppress(Unavailable):
+                    run(command, "")
+            raise
+        after = self.read(run)
+        if (after.filter, after.uses) != (plan.wanted, plan.uses):
+            raise Unavailable(
+                _("the kernel holds something else than it was just given"),
+                kept=_("whatever it holds now; nothing more was changed"),
+                then=_("find out what else writes to these sets, then look at `blocker ip plan {target}`").format(
+                    target=self.name
+                ),
+            )
+        return after
+
+
+TARGETS = {
+    nftables.NAME: Target(
+        nftables.NAME,
+        lambda filter_: filter_,
+        nftables.uses,
+        nftables.script,
+        nftables.read,
+        ("nft", "-f", "-"),
+    ),
+    ipset.NAME: Target(
+        ipset.NAME,
+        ipset.sayable,
+        lambda hooks: (),
+        lambda filter_, hooks, heading: ipset.script(filter_, heading),
+        ipset.read,
+        ("ipset", "restore"),
+        tuple(("ipset", "destroy", f"blocked{version}_new") for version in BITS),
+        ipset.MAX_ELEMENTS,
+    ),
+}
