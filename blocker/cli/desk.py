@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from blocker.cli.ask import Secrets, ask_text, interactive, require
+from blocker.cli.ask import Secrets, ask_text, require
 from feeds.errors import Rejected
 from feeds.language import _
-from feeds.terminal import hint
 
 if TYPE_CHECKING:
     from blocker.guard import Guard
@@ -109,11 +108,9 @@ def opened(register: str | None) -> "Iterator[Register]":
 
 
 def load_guard(training: bool) -> "Guard":
-    """The guard; says so where a person waits for it."""
+    """The guard, loaded only by the commands that judge."""
     from blocker.guard import Guard
 
-    if interactive():
-        hint(_("Loading the lists that protect well-known names and addresses ..."))
     return Guard.load(training)
 
 

@@ -1,0 +1,313 @@
+"""A proposal as a plan, for people and for programs: what comes, what goes, what changes, what is in the way."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import islice
+
+from blocker.guard import Finding
+from blocker.proposal import Change, Verb
+from blocker.register import AddReport, EntryView, Judged, Plan, ProposalView, Refusal
+from blocker.workflow import ProposalState
+from feeds.language import N_, _
+from feeds.rule import CATEGORY_WORDS, NO_LIMITS, Rule, Target, moment_of
+from feeds.rule import NameTarget as Name
+from feeds.terminal import moment_text, table
+
+SHOWN = 20  # rows of each kind, unless everything is asked for
+
+STATE_WORDS = {
+    ProposalState.DRAFT: N_("draft"),
+    ProposalState.SIGNED: N_("signed, waits for review"),
+    ProposalState.APPROVED: N_("approved"),
+    ProposalState.REJECTED: N_("rejected"),
+    ProposalState.EMERGENCY: N_("emergency, waits for confirmation"),
+    ProposalState.DISCARDED: N_("discarded"),
+}
+VERB_WORDS = {
+    Verb.EXTEND: N_("extend"),
+    Verb.SUSPEND: N_("suspend"),
+    Verb.RESUME: N_("resume"),
+    Verb.WITHDRAW: N_("withdraw"),
+}
+
+
+def target_text(target: Target) -> str:
+    """A target as a person reads it: `ví-dụ.vn (xn--v-d-iia7i.vn)`, `only a.example`."""
+    if not isinstance(target, Name):
+        return str(target)
+    shown = target.name.unicode
+    text = shown if shown == target.name.text else f"{shown} ({target.name.text})"
+    return text if str(target) == target.name.text else _("only {name}").format(name=text)
+
+
+def head_text(view: ProposalView) -> str:
+    """What a proposal is, in a few lines."""
+    rows: list[tuple[str, object]] = [
+        (_("Decision"), view.decision),
+        (_("State"), _(STATE_WORDS[view.state])),
+        (_("Opened"), moment_text(view.opened)),
+    ]
+    if view.signed:
+        rows.append((_("Proposed by"), f"{view.proposer}, {moment_text(view.signed)}"))
+    if view.reviewed:
+        rows.append((_("Reviewed by"), f"{view.reviewer}, {moment_text(view.reviewed)}"))
+    if view.reason:
+        rows.append((_("Reason"), view.reason))
+    if view.sha256:
+        rows.append((_("SHA-256 of what was signed"), view.sha256))
+    return table((_("Proposal {n}").format(n=view.number), ""), rows)
+
+
+def plan_text(plan: Plan, everything: bool = False) -> str:
+    """The plan with its counts, and tables of at most SHOWN rows unless `everything`."""
+    most = None if everything else SHOWN
+    removed, changes = list(plan.removed), list(plan.changes)
+    parts = [head_text(plan.proposal), counts_text(plan)]
+    parts += _section(
+        _("Comes"),
+        (_("Target"), _("Category"), _("Action"), _("Until"), _("Limits")),
+        [_rule_row(rule) for rule in plan.added[:most]],
+        len(plan.added),
+    )
+    parts += _section(
+        _("Changes"),
+        (_("Entry"), _("Target"), _("What"), _("Until"), _("Reason")),
+        [_change_row(change, entry) for change, entry in changes[:most]],
+        len(changes),
+    )
+    parts += _section(
+        _("Goes"),
+        (_("Entry"), _("Target"), _("Category"), _("Decision")),
+        [(e.number, target_text(e.target), _(CATEGORY_WORDS[e.category]), e.decision) for e in removed[:most]],
+        len(removed),
+    )
+    parts += refused_section(plan.refused, most)
+    parts += judged_section(_("To be confirmed one by one by the approving officer"), plan.confirm, most)
+    parts += judged_section(_("Worth a look"), plan.warnings, most)
+    return "\n".join(parts)
+
+
+def counts_text(plan: Plan) -> str:
+    """One line of counts."""
+    return _(
+        "{added} come, {changed} change, {removed} go, {unchanged} stand already, {refused} refused, "
+        "{confirm} to confirm, {warnings} warnings."
+    ).format(
+        added=len(plan.added),
+        changed=len(plan.changes),
+        removed=len(plan.removed),
+        unchanged=plan.unchanged,
+        refused=len(plan.refused),
+        confirm=len(plan.confirm),
+        warnings=len(plan.warnings),
+    )
+
+
+def report_text(report: AddReport, *, unread: int = 0, everything: bool = False) -> str:
+    """What became of a batch of targets: counts, then a summary by the guard's rules, then the refusals."""
+    most = None if everything else SHOWN
+    parts = [
+        _(
+            "{added} taken, {unchanged} stand already, {refused} refused, {confirm} to confirm, {warnings} warnings."
+        ).format(
+            added=report.added,
+            unchanged=len(report.unchanged),
+            refused=len(report.refused) + unread,
+            confirm=len(report.confirm),
+            warnings=len(report.warnings),
+        )
+    ]
+    rows = rule_counts(report)
+    if rows:
+        parts.append(table((_("Rule"), _("What follows"), _("Targets"), _("For example")), rows))
+    parts += refused_section(report.refused, most)
+    return "\n".join(parts)
+
+
+def rule_counts(report: AddReport) -> list[tuple[str, str, int, str]]:
+    """For each rule id: what follows from it, how many targets it met, one of them."""
+    counts: Counter[tuple[int, str, str]] = Counter()
+    example: dict[tuple[int, str, str], str] = {}
+    for refusal in report.refused:
+        for rule in {p.rule for p in refusal.problems}:
+            counts[key := (0, rule, _("refused"))] += 1
+            example.setdefault(key, refusal.target)
+    for order, word, group in ((1, _("confirm"), report.confirm), (2, _("warning"), report.warnings)):
+        for judged in group:
+            for rule in {f.rule for f in judged.findings}:
+                counts[key := (order, rule, word)] += 1
+                example.setdefault(key, target_text(judged.target))
+    return [(rule, word, n, example[order, rule, word]) for (order, rule, word), n in sorted(counts.items())]
+
+
+def refused_section(refused: Sequence[Refusal], most: int | None) -> list[str]:
+    """Refused targets, one line a reason."""
+    rows = [
+        (refusal.place, refusal.target, problem.message, problem.rule)
+        for refusal in islice(refused, most)
+        for problem in refusal.problems
+    ]
+    return _section(
+        _("Refused"), (_("Place"), _("Target"), _("Why"), _("Rule")), rows, len(refused), len(refused[:most])
+    )
+
+
+def judged_section(title: str, judged: Sequence[Judged], most: int | None) -> list[str]:
+    """What the guard says of targets, one line a finding."""
+    rows = [
+        (target_text(one.target), finding.sentence, finding.evidence, finding.rule)
+        for one in islice(judged, most)
+        for finding in one.findings
+    ]
+    columns = (_("Target"), _("Why"), _("Evidence"), _("Rule"))
+    return _section(title, columns, rows, len(judged), len(judged[:most]))
+
+
+def plan_data(plan: Plan, everything: bool) -> dict[str, object]:
+    """As `--json` prints it; lists are cut at SHOWN unless `everything`, counts never are."""
+    most = None if everything else SHOWN
+    return {
+        **proposal_data(plan.proposal),
+        "counts": {
+            "added": len(plan.added),
+            "changed": len(plan.changes),
+            "removed": len(plan.removed),
+            "unchanged": plan.unchanged,
+            "refused": len(plan.refused),
+            "confirm": len(plan.confirm),
+            "warnings": len(plan.warnings),
+        },
+        "complete": everything,
+        "added": [_rule_data(rule) for rule in plan.added[:most]],
+        "changes": [
+            {
+                "verb": str(change.verb),
+                "entry": entry.id,
+                "target": str(entry.target),
+                "expires": change.expires,
+                "reason": change.reason,
+            }
+            for change, entry in plan.changes[:most]
+        ],
+        "removed": [{"entry": entry.id, "target": str(entry.target)} for entry in plan.removed[:most]],
+        "refused": [refusal_data(r) for r in plan.refused[:most]],
+        "confirm": [judged_data(j) for j in plan.confirm[:most]],
+        "warnings": [judged_data(j) for j in plan.warnings[:most]],
+    }
+
+
+def report_data(report: AddReport, everything: bool = False) -> dict[str, object]:
+    """As `--json` prints it."""
+    most = None if everything else SHOWN
+    return {
+        "added": report.added,
+        "counts": {
+            "unchanged": len(report.unchanged),
+            "refused": len(report.refused),
+            "confirm": len(report.confirm),
+            "warnings": len(report.warnings),
+        },
+        "rules": [
+            {"rule": rule, "follows": word, "targets": n, "example": example}
+            for rule, word, n, example in rule_counts(report)
+        ],
+        "refused": [refusal_data(r) for r in report.refused[:most]],
+        "confirm": [judged_data(j) for j in report.confirm[:most]],
+        "warnings": [judged_data(j) for j in report.warnings[:most]],
+    }
+
+
+def proposal_data(view: ProposalView) -> dict[str, object]:
+    """A proposal as `--json` prints it."""
+    return {
+        "proposal": view.number,
+        "decision": view.decision,
+        "state": str(view.state),
+        "items": view.items,
+        "opened": view.opened.isoformat(),
+        "proposer": view.proposer,
+        "signed": view.signed.isoformat() if view.signed else None,
+        "reviewer": view.reviewer,
+        "reviewed": view.reviewed.isoformat() if view.reviewed else None,
+        "reason": view.reason,
+        "sha256": view.sha256,
+    }
+
+
+def refusal_data(refusal: Refusal) -> dict[str, object]:
+    """A refusal as `--json` prints it."""
+    return {
+        "place": refusal.place,
+        "target": refusal.target,
+        "problems": [{"rule": p.rule, "message": p.message} for p in refusal.problems],
+    }
+
+
+def judged_data(judged: Judged) -> dict[str, object]:
+    """A judged target as `--json` prints it."""
+    return {
+        "target": str(judged.target),
+        "place": judged.place,
+        "findings": [finding_data(f) for f in judged.findings],
+    }
+
+
+def finding_data(finding: Finding) -> dict[str, object]:
+    """A finding as `--json` prints it."""
+    return {
+        "rule": finding.rule,
+        "severity": str(finding.severity),
+        "sentence": finding.sentence,
+        "evidence": finding.evidence,
+    }
+
+
+def proposal_table(views: Iterable[ProposalView]) -> str:
+    """One line a proposal."""
+    rows = [
+        (v.number, v.decision, _(STATE_WORDS[v.state]), v.items, v.proposer, v.reviewer, moment_text(v.opened))
+        for v in views
+    ]
+    columns = (_("No."), _("Decision"), _("State"), _("Items"), _("Proposed by"), _("Reviewed by"), _("Opened"))
+    return table(columns, rows) if rows else _("No proposal found.")
+
+
+def _section(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], total: int, shown: int | None = None
+) -> list[str]:
+    if not total:
+        return []
+    left = total - (len(rows) if shown is None else shown)
+    parts = [table(columns, rows, f"{title}: {total}")]
+    if left > 0:
+        parts.append(_("  ... and {n} more; --all shows them").format(n=left))
+    return parts
+
+
+def _rule_row(rule: Rule) -> tuple[object, ...]:
+    limits = "" if rule.limits == NO_LIMITS else rule.limits
+    action = f"{rule.action} {rule.data}".strip()
+    return (
+        target_text(rule.target),
+        _(CATEGORY_WORDS[rule.category]),
+        action,
+        moment_text(moment_of(rule.expires)),
+        limits,
+    )
+
+
+def _change_row(change: Change, entry: EntryView) -> tuple[object, ...]:
+    until = moment_text(change.expires) if change.expires else ""
+    return entry.number, target_text(entry.target), _(VERB_WORDS[change.verb]), until, change.reason
+
+
+def _rule_data(rule: Rule) -> dict[str, object]:
+    return {
+        "target": str(rule.target),
+        "entry": rule.entry,
+        "category": str(rule.category),
+        "action": str(rule.action),
+        "data": rule.data,
+        "limits": str(rule.limits),
+        "expires": moment_of(rule.expires).isoformat(),
+    }
