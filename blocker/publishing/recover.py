@@ -34,7 +34,7 @@ class Ledger(Protocol):
     def reserve_serial(self, now: datetime, published_serial: int = 0) -> Serial:
         """The next serial, committed."""
 
-    def mark_published(self, serial: Serial, digest: str, chain: ChainHead, now: datetime) -> None:
+    def mark_published(self, serial: Serial, digest: str, chain: ChainHead, now: datetime, /) -> None:
         """Note that it is out; doing so twice changes nothing."""
 
     def list(self, limit: int = 100) -> Sequence[Publication]:

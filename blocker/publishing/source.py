@@ -1,0 +1,87 @@
+"""The register's verified content, as a publication takes it."""
+
+from collections.abc import Callable, Collection
+from datetime import datetime
+from typing import cast
+
+from tuf.api.metadata import Root
+
+from blocker.publishing.layout import CONTACT_PATH
+from blocker.publishing.publish import emergencies_of
+from blocker.publishing.release_of import Content
+from blocker.publishing.standing import Standing
+from blocker.register import Emergency, Register
+from blocker.register.ground import Judge
+from feeds.errors import Rejected
+from feeds.language import _
+from feeds.manifest import Contact
+from feeds.roster import roster_bytes
+
+FEWEST_DIGITS = 12  # of a digest that names a break-glass proposal
+
+
+def source_of(
+    register: Register, now: datetime, guard: Judge | None, named: Collection[str], contact: Contact | None
+) -> Callable[[Standing], Content]:
+    """Reads the register once the feed is known. `named` are digests (or their first digits) of break-glass proposals.
+
+    The root keys that certify officers are those of the feed's own root. A break-glass proposal is admitted if an
+    operator names it now, or if the standing release, signed by the feed's own key, already carries it.
+    """
+
+    def read(standing: Standing) -> Content:
+        carried = emergencies_of(standing)
+        keys, threshold = root_keys(standing.root)
+
+        def admit(emergency: Emergency) -> bool:
+            return emergency.sha256 in carried or any(emergency.sha256.startswith(digits) for digits in named)
+
+        published = standing.manifest.chain if standing.manifest else None
+        found = register.verified(now, keys, threshold, published, guard=guard, admit=admit)
+        genesis, changes = register.officers.certificates()
+        return Content(
+            authority=register.authority,
+            authority_name=register.authority_name,
+            training=register.training,
+            contact=contact or contact_of(standing),
+            rules=found.rules,
+            decisions=found.decisions,
+            chain=found.head,
+            officers=roster_bytes(genesis, changes),
+            officer_keys=sorted(officer.key for officer in found.officers.active()),
+            emergencies=sorted(e.sha256 for e in found.emergencies if e.admitted),
+            problems=found.problems,
+        )
+
+    return read
+
+
+def root_keys(root: Root) -> tuple[list[str], int]:
+    """The root's public keys (64 hexadecimal digits) and how many must sign."""
+    role = root.roles[Root.type]
+    return [str(root.keys[keyid].keyval["public"]) for keyid in role.keyids], role.threshold
+
+
+def contact_of(standing: Standing) -> Contact:
+    """How to object, as the feed says it; raises Rejected if it does not."""
+    if standing.manifest is not None:
+        return standing.manifest.contact
+    if CONTACT_PATH not in standing.targets.targets:
+        raise Rejected(
+            _("the feed does not say how to object"), rule="contact.none", then=_("give --contact email=ADDRESS")
+        )
+    return cast(Contact, Contact.of_bytes(standing.target(CONTACT_PATH)))
+
+
+def check_digits(text: str) -> str:
+    """Enough of a digest to name one proposal; raises Rejected."""
+    digits = text.strip().lower()
+    if not (FEWEST_DIGITS <= len(digits) <= 64) or set(digits) - set("0123456789abcdef"):
+        raise Rejected(
+            _("«{text}»: a break-glass proposal is named by at least {n} digits of its SHA-256").format(
+                text=text, n=FEWEST_DIGITS
+            ),
+            rule="emergency.name",
+            then=_("read them aloud with the officer who made it, and compare"),
+        )
+    return digits
