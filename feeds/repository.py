@@ -15,10 +15,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tuf.api import exceptions
-from tuf.api.metadata import Metadata, Root, TargetFile, Targets, Timestamp
+from tuf.api.metadata import Metadata, Root, TargetFile, Targets
 from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
-from feeds.errors import Failure, Stale, Unavailable, Untrusted
+from feeds.errors import Failure, Rejected, Stale, Unavailable, Untrusted
 from feeds.language import _
 from feeds.manifest import MANIFEST_PATH, MAX_MANIFEST_BYTES
 
@@ -164,17 +164,29 @@ class Repository:
         return to
 
 
+def check_anchor(root: bytes) -> tuple[int, int, int]:
+    """Is it root metadata that is signed by itself? Its version, how many keys must sign, how many there are."""
+    try:
+        if len(root) > MAX_ROOT_BYTES:
+            raise ValueError(_("it is too large"))
+        made = Metadata[Root].from_bytes(root)
+        if made.signed.type != Root.type:
+            raise ValueError(_("it is signed metadata of another kind"))
+        made.signed.verify_delegate(Root.type, made.signed_bytes, made.signatures)
+    except (exceptions.RepositoryError, ValueError) as error:
+        raise Rejected(
+            _("this is no root file of a feed: {why}").format(why=error),
+            rule="feed.root",
+            kept=_("nothing was set up"),
+            then=_("ask the authority for root.json again"),
+        ) from error
+    role = made.signed.roles[Root.type]
+    return made.signed.version, role.threshold, len(role.keyids)
+
+
 def kept() -> str:
     """What every failure of a pull leaves as it was."""
     return _("the last good release stays in force")
-
-
-def expiry_on_disk(cache: Path) -> datetime | None:
-    """When the feed's last verified timestamp expires, from the metadata cache."""
-    try:
-        return Metadata[Timestamp].from_bytes((cache / "timestamp.json").read_bytes()).signed.expires
-    except (OSError, exceptions.RepositoryError):
-        return None
 
 
 def _check_path(path: str) -> None:

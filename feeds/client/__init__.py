@@ -51,16 +51,35 @@ class Pulled:
 def pull(store: Store, fetcher: FetcherInterface, now: datetime, choice: Choice | None = None) -> Pulled:
     """Bring the store up to date; raises Stale, Untrusted, Held or Unavailable, the last good release kept."""
     result = "error"
+    store.settings()
     with store.lock():
         try:
             done = _pull(store, fetcher, now, choice)
             result = "accepted" if done.changed else "unchanged"
             return done
+        except Unavailable as failure:
+            result = "unavailable"
+            expires = store.expires()
+            if expires is not None and expires <= store.clock(now) and store.highest_serial():
+                result = "stale"
+                raise _expired_unseen(failure, expires) from failure
+            raise
         except Failure as failure:
             result = result_of(failure)
             raise
         finally:
             store.count(result)
+
+
+def _expired_unseen(failure: Unavailable, expires: datetime) -> Stale:
+    """The feed cannot be reached, and what was fetched last has expired meanwhile."""
+    return Stale(
+        _("the feed expired on {day} and cannot be reached: {why}").format(
+            day=expires.strftime("%Y-%m-%d %H:%M UTC"), why=failure.what
+        ),
+        kept=failure.kept,
+        then=failure.then,
+    )
 
 
 def result_of(failure: Failure) -> str:

@@ -69,7 +69,7 @@ class Store:
 
     @classmethod
     def create(cls, path: Path, *, url: str, root: bytes, training: bool) -> Self:
-        """Set up the directory, or repair its settings; raises Rejected where it already follows another feed."""
+        """Set up the directory, repair it or change its URL; raises Rejected where it has another root or kind."""
         store = cls(path)
         settings = {"format": 1, "url": url, "training": training, "root_sha256": hashlib.sha256(root).hexdigest()}
         with durable.told(kept=_("nothing was changed")):
@@ -77,9 +77,12 @@ class Store:
             (path / "tuf").mkdir(exist_ok=True)
             with store.lock():
                 old = _json(path / "settings.json")
-                if old is not None and old != settings:
+                # The address may change; trust and kind may not.
+                if old is not None and {**old, "url": url} != settings:
                     raise Rejected(
-                        _("{path} already follows {url}").format(path=path, url=old.get("url")),
+                        _("{path} already follows {url} under another root or of another kind").format(
+                            path=path, url=old.get("url")
+                        ),
                         kept=_("nothing was changed"),
                         then=_("choose another directory with --state, or remove this one first"),
                         rule="store.exists",
@@ -270,6 +273,41 @@ class Store:
         """What `remember` kept; empty where there is nothing or it is damaged."""
         return _json(self.path / name) or {}
 
+    def expires(self) -> datetime | None:
+        """When the feed's last verified timestamp expires; None before the first pull."""
+        signed = self.remembered("tuf/timestamp.json").get("signed")
+        with suppress(KeyError, TypeError, ValueError):
+            return datetime.fromisoformat(dict(signed or {})["expires"]).astimezone(UTC)
+        return None
+
+    def status(self) -> dict[str, object]:
+        """How the directory stands, as `--json` prints it; raises Unavailable where it is not set up."""
+        settings = self.settings()
+        accepted, held = self.accepted(), self.held()
+        data: dict[str, object] = {
+            "state": str(self.path),
+            "url": settings.get("url"),
+            "training": settings.get("training"),
+            "serial": None,
+            "expires": _text(self.expires()),
+            "held": held.as_json() if held else None,
+            "pulls": self.counts(),
+        }
+        if accepted is not None:
+            manifest = accepted.manifest
+            data |= {
+                "serial": manifest.serial,
+                "authority": manifest.authority,
+                "authority_name": manifest.authority_name,
+                "digest": manifest.digest,
+                "issued": _text(manifest.issued),
+                "accepted": _text(accepted.accepted_at),
+                "counts": dict(accepted.counts),
+                "refused": dict(accepted.refused),
+                "damage": accepted.damage,
+            }
+        return data
+
     def count(self, result: str) -> None:
         """One more pull with this result."""
         counts = self.counts()
@@ -325,6 +363,10 @@ class Store:
         for directory in before:
             if directory.name not in keep:
                 shutil.rmtree(directory, ignore_errors=True)
+
+
+def _text(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None
 
 
 def _json(path: Path) -> dict[str, Any] | None:

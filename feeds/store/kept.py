@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -30,13 +30,15 @@ _STORE_ZSTD_LEVEL = 3
 class Accepted:
     """A release that passed every check. `refused` counts rules left out of it, by floor rule id.
 
-    `damage` says which newer release in the directory is damaged, where this is the one before it.
+    `counts` are of what is enforced (`Release.counts`). `damage` says which newer release in the directory is damaged,
+    where this is the one before it.
     """
 
     manifest: Manifest
     accepted_at: datetime
     refused: Mapping[str, int]
     directory: Path
+    counts: Mapping[str, int] = field(default_factory=dict)
     damage: str = ""
 
     def release(self) -> Release:
@@ -80,6 +82,7 @@ def fill(
         "format": 1,
         "accepted_at": now.astimezone(UTC).isoformat(),
         "refused": dict(refused),
+        "counts": kept.counts(),
         "files": {path.name: _file_digest(path) for path in hidden.iterdir()},
         "canonical": {name: {"sha256": digest.sha256, "size": digest.size} for name, digest in digests.items()},
     }
@@ -112,6 +115,7 @@ def read_accepted(directory: Path, damage: str = "") -> Accepted:
         datetime.fromisoformat(note["accepted_at"]),
         MappingProxyType({str(rule): int(count) for rule, count in note["refused"].items()}),
         directory,
+        MappingProxyType({str(kind): int(count) for kind, count in note["counts"].items()}),
         damage,
     )
 
