@@ -3,7 +3,7 @@
 A filter can do one thing, drop, so it carries out `nxdomain` (blocked) and `drop`. `nodata`, `tcp_only` and `local`
 shape a DNS answer; a filter leaves them to the resolver. As in RPZ the longest prefix decides: whatever is not dropped
 is cut out of a wider prefix that is, so that a filter never drops more than was decided. At one prefix a rule with
-ports decides over one without, for its protocol and ports.
+ports decides over one without, for its protocol and ports, and of two with ports the one that lets pass.
 """
 
 from collections.abc import Iterable, Iterator
@@ -176,7 +176,7 @@ def _segments(rules: Iterable[Rule]) -> Iterator[tuple[int, int, list[Rule]]]:
     """(first, last, rules whose prefixes hold all of it, widest first), rising, disjoint, gaps left out."""
     stack: list[Rule] = []
     place = 0
-    for rule in sorted(rules, key=lambda rule: rule.key):
+    for rule in sorted(rules, key=_weakest_first):
         start = _prefix(rule).network
         while stack and _prefix(stack[-1]).last < start:
             last = _prefix(stack[-1]).last
@@ -194,6 +194,11 @@ def _segments(rules: Iterable[Rule]) -> Iterator[tuple[int, int, list[Rule]]]:
             yield place, last, stack
             place = last + 1
         stack.pop()
+
+
+def _weakest_first(rule: Rule) -> tuple[int, int, bool, bool]:
+    prefix = _prefix(rule)
+    return prefix.network, prefix.length, bool(rule.limits.protocol), rule.action not in DROPPED
 
 
 def _prefix(rule: Rule) -> Prefix:
