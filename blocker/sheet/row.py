@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from feeds.errors import Problem
+from feeds.language import _
 from feeds.rule import NO_LIMITS, Action, Category, Limits, Scope, Target
 
 
@@ -38,3 +39,8 @@ class SheetRow:
     notes: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
+
+
+def place_of(number: int) -> str:
+    """How a row is called."""
+    return _("row {n}").format(n=number)

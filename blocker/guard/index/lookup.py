@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from blocker.guard.index.sources import NAMES, RANGES
+from feeds.language import _
 from feeds.prefix import Prefix
 
 _BITS = {4: 32, 6: 128}
@@ -30,7 +31,8 @@ class Listed:
 
     def __str__(self) -> str:
         """How evidence names it: title, origin, and date or version."""
-        return f"{self.title} ({self.origin} {self.key}, {self.day or self.version})"
+        dated = str(self.day) if self.day else _("version {n}").format(n=self.version)
+        return f"{self.title} ({self.origin} {self.key}, {dated})"
 
 
 @dataclass(frozen=True, slots=True)

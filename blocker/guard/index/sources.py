@@ -72,7 +72,7 @@ NAMES: tuple[Source, ...] = (
     Source("cisco_top20k", "guard.popular"),
     Source("tranco", "guard.popular"),
     Source("google-chrome-crux-1million", "guard.popular"),
-    *_many("guard.parked", "parking-domain-ns", covers=True),
+    *_many("guard.parked", "parking-domain-ns"),
 )
 
 RANGES: tuple[Source, ...] = (

@@ -8,7 +8,8 @@ ID = "guard.datacentre"
 
 
 def check(subject: Subject) -> str | None:
-    return listed_range(subject, ID)
+    # Where the range is known to be shared, that says it already.
+    return None if "guard.shared-address" in subject.ranges else listed_range(subject, ID)
 
 
 RULE = GuardRule(
