@@ -20,7 +20,8 @@ Run = Callable[[Sequence[str], str], str]
 
 @dataclass(frozen=True, slots=True)
 class InKernel:
-    """What the kernel holds of ours. `uses` are the places that drop by a set, as `hook:set`, sorted.
+    """What the kernel holds of ours. `uses` are the places that drop by a set, as `hook:set`, sorted, and
+    `hook:?` for a rule among them that is not ours.
 
     `packets` are the counters of the sets, where the target has any.
     """

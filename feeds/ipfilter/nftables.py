@@ -60,8 +60,8 @@ def parse(text: str) -> InKernel:
                 packets[item["counter"]["name"]] = int(item["counter"]["packets"])
         for item in items:
             if "rule" in item:
-                found |= {f"{hook_of[item['rule']['chain']]}:{name}" for name in _drops_by(item["rule"]["expr"])}
-    except (KeyError, TypeError, ValueError, OSError) as error:
+                found.add(f"{hook_of[item['rule']['chain']]}:{_drops_by(item['rule']['expr'])}")
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OSError) as error:
         raise _unreadable(f"{type(error).__name__} {error}") from None
     return InKernel(Filter(**sets), tuple(sorted(found)), packets)
 
@@ -152,20 +152,23 @@ def _number(value: str | int) -> int:
     return value if isinstance(value, int) else address_of(value)
 
 
-def _drops_by(expressions: list[Any]) -> Iterator[str]:
-    """The set by which a rule drops, if it is nothing but that: one match, a counter, drop."""
+def _drops_by(expressions: list[Any]) -> str:
+    """The set by which a rule of ours drops: one match, a counter, drop. Any other rule is `?`, and to be removed."""
     if len(expressions) == 3 and "drop" in expressions[2] and "counter" in expressions[1]:
         match = expressions[0].get("match", {})
         right = match.get("right")
         if match.get("op") == "==" and isinstance(right, str) and right.startswith("@") and right[1:] in SET_NAMES:
-            yield right[1:]
+            return right[1:]
+    return "?"
 
 
 def _json(text: str) -> list[dict[str, Any]]:
     try:
-        items: list[dict[str, Any]] = json.loads(text)["nftables"]
+        items = json.loads(text)["nftables"]
     except (ValueError, KeyError, TypeError) as error:
         raise _unreadable(str(error)) from None
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise _unreadable(_("there is no list of objects"))
     return items
 
 
