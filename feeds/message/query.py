@@ -137,7 +137,7 @@ def _read_additional(data: bytes, pos: int, count: int) -> tuple[int, bool, byte
     udp_size, do, options, signed = 0, False, b"", False
     for place in range(count):
         start = pos
-        pos = _skip_name(data, pos)
+        pos = skip_name(data, pos)
         try:
             rtype, _rclass, _ttl, length = _fixed(data, pos)
         except StructError:
@@ -153,7 +153,7 @@ def _read_additional(data: bytes, pos: int, count: int) -> tuple[int, bool, byte
     return udp_size, do, options, signed, pos
 
 
-def _skip_name(data: bytes, start: int) -> int:
+def skip_name(data: bytes, start: int) -> int:
     """Where the name ends. A pointer ends it and is not followed."""
     pos = start
     try:

@@ -116,7 +116,7 @@ def _read(data: bytes, question: bytes) -> Response:
     if total > MAX_RECORDS or total * 11 > size - end:
         raise Malformed("more records than there can be")
     name = asked[:-4]
-    reader = _Reader(data, end, name)
+    reader = RecordReader(data, end, name)
     answers = reader.section(counts[0])
     reader.after_answers = True
     authority = reader.section(counts[1])
@@ -167,7 +167,7 @@ def _rebuilt(start: bytes, sections: tuple[tuple[Record, ...], ...]) -> tuple[by
     return b"".join(parts), ttls
 
 
-class _Reader:
+class RecordReader:
     """Walks the records of one message. `names` maps offsets to the names found there."""
 
     __slots__ = (
@@ -320,7 +320,8 @@ class _Reader:
         self.cut_bytes += end - start
 
     def _options(self, rdata: bytes) -> tuple[tuple[int, bytes], ...]:
-        options, pos, size = [], 0, len(rdata)
+        options: list[tuple[int, bytes]] = []
+        pos, size = 0, len(rdata)
         while pos < size:
             code, length = _pair(rdata, pos)
             pos += 4 + length

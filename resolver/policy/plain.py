@@ -1,5 +1,6 @@
 """Reading a plain list of names and addresses, for trials without a feed."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -9,6 +10,8 @@ from feeds.language import _
 from feeds.name import DomainName
 from feeds.prefix import Prefix
 from feeds.rule import NameTarget, Scope, Target
+
+_ADDRESS = re.compile(r"(?:\d+\.){3}\d+(?:[/-]|\Z)|[0-9a-fA-F]{0,4}:[0-9a-fA-F]{0,4}:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,6 @@ def read_plain_list(lines: Iterable[str], training: bool = False) -> PlainList:
 
 
 def _read_targets(text: str, scope: Scope) -> tuple[Target, ...]:
-    if ":" in text or text.rpartition(".")[2].rpartition("/")[2].isdigit():
+    if _ADDRESS.match(text):
         return Prefix.parse(text)
     return (NameTarget(DomainName.parse(text).name, scope),)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from feeds.message import Malformed, Query, Response, read_query, read_response, response_matches
 from feeds.message.building import aged, encode_name, encode_opt, error_reply, finish, name_text, replayed
+from feeds.message.transfer import read_ixfr, read_notify
 from feeds.message.words import RA, RD
 
 labels = st.binary(min_size=1, max_size=20)
@@ -51,8 +52,9 @@ def responses(draw: st.DrawFn) -> dns.message.Message:
 
 
 def read_anything(data: bytes) -> None:
-    with contextlib.suppress(Malformed):
-        read_query(data)
+    for read in (read_query, read_ixfr, read_notify):
+        with contextlib.suppress(Malformed):
+            read(data)
     if len(data) >= 12:
         error_reply(data, 1)
         question = data[12 : data.find(b"\0", 12) + 5] if b"\0" in data[12:] else b"\0\0\1\0\1"
@@ -71,7 +73,7 @@ def test_random_bytes_raise_nothing_but_malformed(data: bytes) -> None:
 @settings(max_examples=500)
 @given(
     st.integers(0, 65535),
-    st.sampled_from([0x0100, 0x8180, 0x8583]),
+    st.sampled_from([0x0100, 0x8180, 0x8583, 0x2000]),
     st.tuples(*[st.integers(0, 3)] * 4),
     st.lists(st.one_of(st.binary(max_size=12), wire_names, st.integers(0, 60).map(lambda n: pack("!H", 0xC000 | n)))),
 )
