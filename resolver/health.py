@@ -12,6 +12,7 @@ from random import Random
 LOSSES_UNTIL_DOWN = 3
 FIRST_BACKOFF = 1.0  # seconds
 LAST_BACKOFF = 60.0
+TRY_ANYWAY = 1 / 32  # of all questions go to any that is up, so that each one's quickness stays known
 SHORTEST_WAIT = 0.3
 LONGEST_WAIT = 1.5
 FIRST_GUESS = 0.2
@@ -63,8 +64,8 @@ class Health:
         if not pool:
             pool = [i for i in every if i not in asked] or list(every)
             return min(pool, key=lambda i: self.upstreams[i].probe_at)
-        if len(pool) == 1:
-            return pool[0]
+        if len(pool) == 1 or self._rng.random() < TRY_ANYWAY:
+            return self._rng.choice(pool)
         return min(self._rng.sample(pool, 2), key=lambda i: self.upstreams[i].rtt)
 
     def answered(self, index: int, seconds: float | None) -> bool:
@@ -80,6 +81,7 @@ class Health:
         """It did not answer. True if this is what takes it down."""
         upstream = self.upstreams[index]
         upstream.losses += 1
+        upstream.rtt = min(upstream.rtt * 2, LONGEST_WAIT)
         if not upstream.up:
             if probe:
                 upstream.backoff = min(upstream.backoff * 2, LAST_BACKOFF)

@@ -24,6 +24,7 @@ from feeds.message.words import (
     NOTAUTH,
     NXDOMAIN,
     OPTION_EDE,
+    QR,
     RD,
     REFUSED,
     SERVFAIL,
@@ -171,13 +172,13 @@ class Session:
         entry = self.cache.get(key, now)
         if entry is not None and now - entry.stored < entry.lifetime:
             counters.cache_hits += 1
+            if entry.rcode == SERVFAIL:
+                counts["failed"] += 1
+                return (Reply(client, self._error(query, tcp, SERVFAIL, encode_ede(EDE_CACHED_ERROR))),)
             hit = None if exempt else self._verdict(key, entry)
             if hit is not None and not hit.lets_pass(tcp):
                 waiter = Waiter(client, query, tcp, now, self.policy, self.hour, False)
                 return self._blocked(hit, waiter, now)
-            if entry.rcode == SERVFAIL:
-                counts["failed"] += 1
-                return (Reply(client, self._error(query, tcp, SERVFAIL, encode_ede(EDE_CACHED_ERROR))),)
             counts["cached"] += 1
             return (Reply(client, self._answer(entry.aged(now), query, tcp, entry.authentic)),)
         counters.cache_misses += 1
@@ -249,7 +250,7 @@ class Session:
             entry.recheck_at = now + RECHECK_SECONDS
             self._serve_stale(what, now, out)
             return
-        failure = pack("!6H", 0, SERVFAIL, 1, 0, 0, 0) + _question(what.key)
+        failure = pack("!6H", 0, QR | SERVFAIL, 1, 0, 0, 0) + _question(what.key)
         self.cache.put(what.key, Entry(failure, (), now, FAILURE_SECONDS))
         options = _errors_of(response) or encode_ede(EDE_UNREACHABLE)
         for waiter in what.waiters:

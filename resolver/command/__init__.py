@@ -1,0 +1,15 @@
+"""`blocker dns`: enforce a feed in a DNS resolver, and ask one."""
+
+import click
+
+from feeds.language import _
+from resolver.command.query import query
+from resolver.command.serve import serve
+
+
+@click.group(help=_("Enforce the feed in a DNS resolver."))
+def dns() -> None: ...
+
+
+dns.add_command(serve)
+dns.add_command(query)

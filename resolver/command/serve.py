@@ -1,0 +1,107 @@
+"""`blocker dns serve`."""
+
+import logging
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import click
+import structlog
+from click.core import ParameterSource
+
+from feeds.errors import Rejected
+from feeds.language import _
+from feeds.store import DEFAULT_PATH
+from resolver.command.addresses import AddressPort, is_loopback, label
+from resolver.control import Origin
+from resolver.session import Config
+from resolver.upstream import Address
+
+DEFAULT_METRICS = "127.0.0.1:9353"
+_FILE = click.Path(path_type=Path)
+
+
+@click.command(
+    help=_(
+        "Answer queries: names and addresses of the feed are refused with the reason, all else comes from upstream. "
+        "SIGHUP reads everything again; a new release is taken up by itself."
+    )
+)
+@click.option("--state", type=_FILE, help=_("The feed's state directory; default {path}.").format(path=DEFAULT_PATH))
+@click.option("--list", "plain", type=_FILE, help=_("A plain list (or .gz) instead of a feed, for trials."))
+@click.option(
+    "--listen",
+    type=AddressPort(),
+    multiple=True,
+    default=["127.0.0.1:53"],
+    show_default=True,
+    help=_("Where to answer, UDP and TCP; many."),
+)
+@click.option("--upstream", type=AddressPort(), multiple=True, required=True, help=_("A recursor to ask; many."))
+@click.option("--except", "exceptions", type=_FILE, help=_("Names and addresses never to block, one a line."))
+@click.option("--user", help=_("Become this user once the ports are bound; started as root, default nobody."))
+@click.option(
+    "--metrics",
+    type=AddressPort(9353, word_for_none="off"),
+    default=DEFAULT_METRICS,
+    show_default=True,
+    help=_("Where Prometheus finds /metrics, or off."),
+)
+@click.option("--trial", is_flag=True, help=_("With --list: let others than this machine ask, too."))
+@click.option("--open", "open_", is_flag=True, help=_("Answer, enforcing nothing, while there is no release yet."))
+@click.option(
+    "--cache-mb", type=click.IntRange(1, 65_536), default=64, show_default=True, help=_("Bound of the cache.")
+)
+@click.option("--trust-ad", is_flag=True, help=_("Pass on the upstreams' AD bit; only over a network you trust."))
+@click.pass_context
+def serve(
+    ctx: click.Context,
+    state: Path | None,
+    plain: Path | None,
+    listen: tuple[Address, ...],
+    upstream: tuple[Address, ...],
+    exceptions: Path | None,
+    user: str | None,
+    metrics: Address | None,
+    trial: bool,
+    open_: bool,
+    cache_mb: int,
+    trust_ad: bool,
+) -> None:
+    if state is not None and plain is not None:
+        raise click.UsageError(_("either --state or --list, not both"))
+    if plain is not None and not trial and not all(map(is_loopback, listen)):
+        raise Rejected(
+            _("a plain list has no decisions behind it, so it is served to this machine alone"),
+            rule="list.loopback",
+            then=_("listen on 127.0.0.1 or ::1, or say --trial if this is a trial that others take part in"),
+        )
+    own = set(listen) & set(upstream)
+    if own:
+        raise click.UsageError(_("{address} would ask itself").format(address=label(own.pop())))
+    _log_to_stderr()
+    # Twisted and all that hangs on it load only when a server is really started.
+    from resolver.serving import Settings, serve
+
+    serve(
+        Settings(
+            origin=Origin(None if plain else state or DEFAULT_PATH, plain, exceptions),
+            listen=listen,
+            upstreams=upstream,
+            metrics=metrics,
+            metrics_must=ctx.get_parameter_source("metrics") is not ParameterSource.DEFAULT,
+            user=user,
+            open=open_,
+            config=Config(tuple(map(label, upstream)), cache_bytes=cache_mb << 20, trust_ad=trust_ad),
+            version=version("blocker"),
+        )
+    )
+
+
+def _log_to_stderr() -> None:
+    """JSON lines on stderr. No caller of the log ever gives it a client's address or the name in a query."""
+    structlog.configure(
+        processors=[structlog.processors.TimeStamper(fmt="iso", utc=True), structlog.processors.JSONRenderer()],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )

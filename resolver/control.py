@@ -1,0 +1,221 @@
+"""The control process: watches the state directory, compiles what is new, sends it to the process that answers.
+
+It is forked before the first query is taken. Whatever befalls it (a damaged disk, memory, a kill) the resolver goes
+on answering with the policy it has. Each compilation runs in a further child, so its memory is given back whole.
+"""
+
+import gc
+import gzip
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NoReturn
+
+from feeds.errors import Failure, Problem, Rejected, Unavailable
+from feeds.language import _
+from feeds.name import DomainName
+from feeds.prefix import Prefix
+from feeds.rule import NameTarget, Scope, Target, hours
+from feeds.store import Store
+from resolver.frames import Loaded, LoadFailure, ends_load, failure_frame, hour_frame, policy_frames, whole_frames
+from resolver.policy import Layer, Policy, Source, read_plain_list
+
+POLL_SECONDS = 0.5
+CLOCK_SECONDS = 5.0
+MAX_LIST_BYTES = 1 << 30
+RELOAD = b"R"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where the rules come from: a state directory or a plain list, and the operator's own exceptions."""
+
+    state: Path | None = None
+    plain: Path | None = None
+    exceptions: Path | None = None
+
+    def load(self) -> tuple[Policy, Loaded]:
+        """Read and compile; raises a Failure."""
+        exceptions, layers = _exceptions(self.exceptions), []
+        if exceptions:
+            layers.append(Layer.of_exceptions(exceptions))
+        if self.plain is not None:
+            layer, loaded = _plain_layer(self.plain)
+        else:
+            layer, loaded = _accepted_layer(Store(self.state or Path()))
+        return Policy([*layers, layer]), loaded
+
+
+def _accepted_layer(store: Store) -> tuple[Layer, Loaded]:
+    accepted = store.accepted()
+    if accepted is None:
+        raise Unavailable(
+            _("{path} holds no release yet").format(path=store.path),
+            then=_("run `blocker feed pull`; or say --open to answer without enforcing anything until one comes"),
+        )
+    manifest = accepted.manifest
+    source = Source(
+        authority=manifest.authority,
+        serial=manifest.serial,
+        contact=manifest.contact.email,
+        contacts={d.notation: d.contact for d in manifest.decisions if d.contact},
+    )
+    release = accepted.release()
+    layer = Layer.compile(release.rules, source=source, canaries=manifest.canaries)
+    refused = sum(accepted.refused.values())
+    return layer, Loaded(manifest.serial, len(release.rules), refused, manifest.authority, accepted.damage)
+
+
+def _plain_layer(path: Path) -> tuple[Layer, Loaded]:
+    read = read_plain_list(_lines(path))
+    if not read.targets:
+        raise Rejected(
+            _("{path} holds nothing that could be blocked").format(path=path),
+            rule="list.empty",
+            problems=read.refused[:20],
+            then=_("give a list with one name, address or prefix a line"),
+        )
+    source = Source(authority=path.name, serial=0, foreign=True, zone="rpz")
+    layer = Layer.of_list(read.targets, source=source)
+    return layer, Loaded(0, len(layer), len(read.refused), path.name)
+
+
+def _exceptions(path: Path | None) -> tuple[Target, ...]:
+    """Names (with all below them; `=name` for that one alone), addresses and prefixes that are never blocked.
+
+    The floor does not apply: letting pass what nobody may block does no harm.
+    """
+    if path is None:
+        return ()
+    targets: list[Target] = []
+    problems: list[Problem] = []
+    for number, line in enumerate(_lines(path), 1):
+        text = line.partition("#")[0].strip()
+        try:
+            if ":" in text or text.rpartition(".")[2].rpartition("/")[2].isdigit():
+                targets += Prefix.parse(text)
+            elif text:
+                scope = Scope.EXACT if text.startswith("=") else Scope.SUBTREE
+                targets.append(NameTarget(DomainName.parse(text.removeprefix("=")).name, scope))
+        except Rejected as error:
+            problems.append(Problem(_("line {n}").format(n=number), error.rule, error.what))
+    if problems:
+        raise Rejected(
+            _("{path} has lines that are no exception").format(path=path),
+            rule="exceptions.form",
+            problems=problems[:20],
+            then=_("correct them: one name, address or prefix a line"),
+        )
+    return tuple(targets)
+
+
+def _lines(path: Path) -> Iterator[str]:
+    """The lines of a text file, `.gz` or not, at most a gigabyte of it."""
+    try:
+        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
+            left = MAX_LIST_BYTES
+            for line in file:
+                left -= len(line)
+                if left < 0:
+                    raise Rejected(_("{path} is larger than {n} bytes").format(path=path, n=MAX_LIST_BYTES))
+                yield line.decode("utf-8", "replace")
+    except (OSError, EOFError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise Unavailable(
+            _("{path} cannot be read: {why}").format(path=path, why=why),
+            then=_("check that it is there and that the user the resolver runs as may read it"),
+        ) from None
+
+
+def start(origin: Origin, before: Callable[[], None]) -> socket.socket:
+    """Fork the control process; `before` runs in it first (drop rights). Returns the resolver's end of the pair."""
+    ours, theirs = socket.socketpair()
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            ours.close()
+            before()
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            _watch(origin, theirs)
+            status = 0
+        finally:
+            os._exit(status)
+    theirs.close()
+    ours.setblocking(False)
+    return ours
+
+
+def _watch(origin: Origin, pair: socket.socket) -> None:
+    """Until the resolver closes its end."""
+    store = Store(origin.state) if origin.state is not None else None
+    token = store.token() if store is not None else None
+    _load(origin, pair)
+    clock_at = 0.0
+    while True:
+        if store is not None and time.monotonic() >= clock_at:
+            clock_at = time.monotonic() + CLOCK_SECONDS
+            with suppress(Failure, OSError):
+                pair.sendall(hour_frame(hours(store.clock(datetime.now(UTC)))))
+        if select.select([pair], [], [], POLL_SECONDS)[0]:
+            if not pair.recv(16):
+                return
+            _load(origin, pair)
+        if store is not None:
+            new = store.token()
+            # A directory that has vanished is no new release.
+            if new is not None and new != token:
+                token = new
+                _load(origin, pair)
+
+
+def _load(origin: Origin, pair: socket.socket) -> None:
+    """Compile in a child and pass its whole frames on; a child that dies unheard is reported as a failure."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(reading)
+        pair.close()
+        _compile(origin, writing)
+    os.close(writing)
+    last = b""
+    with os.fdopen(reading, "rb") as pipe:
+        for data in whole_frames(pipe):
+            pair.sendall(data)
+            last = data
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if not ends_load(last):
+        what = _("the process that compiles a release ended with {code}").format(code=code)
+        then = _("see whether the machine ran out of memory")
+        pair.sendall(failure_frame(LoadFailure(what, _("the release in force stays"), then, 1)))
+
+
+def _compile(origin: Origin, writing: int) -> NoReturn:
+    # Millions of small objects live until the process ends: collecting garbage among them finds none and costs much.
+    gc.disable()
+    status = 1
+    try:
+        with os.fdopen(writing, "wb") as pipe:
+            try:
+                os.nice(5)
+                policy, loaded = origin.load()
+            except Failure as error:
+                what = "; ".join([error.what, *(str(p) for p in error.problems[:5])])
+                pipe.write(failure_frame(LoadFailure(what, error.kept, error.then, error.exit_code)))
+            except Exception as error:
+                what = _("this is a fault of the program: {kind}: {text}").format(kind=type(error).__name__, text=error)
+                pipe.write(failure_frame(LoadFailure(what, _("the release in force stays"), "", 1)))
+            else:
+                for data in policy_frames(policy, loaded):
+                    pipe.write(data)
+        status = 0
+    finally:
+        os._exit(status)

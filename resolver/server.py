@@ -1,0 +1,341 @@
+"""Clients' sockets, and the edge that carries the session's effects out. Nothing here reads a message.
+
+UDP bypasses Twisted's datagram classes: at the plain lane's rates an object per packet would cost more than the
+answer. The socket is still a descriptor of Twisted's loop; on each readiness a bounded number of packets is read.
+Client addresses live in a socket call, in the handle of a waiting query and as a number of open connections; none is
+logged, counted by, or kept longer.
+"""
+
+import socket
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from struct import pack
+from time import monotonic
+from typing import Any, NamedTuple
+
+from twisted.internet.interfaces import IPushProducer, IReadDescriptor
+from twisted.internet.protocol import Factory, Protocol
+from twisted.python.failure import Failure as TwistedFailure
+from zope.interface import implementer
+
+from resolver.effects import Ask, Effect, Forget, Note, Reply
+from resolver.session import Session
+from resolver.upstream import Upstreams
+
+PACKETS_PER_TURN = 64
+MAX_QUERY_BYTES = 4096  # over UDP; a longer one is cut off by the kernel and then malformed
+RECEIVE_BUFFER = 4 << 20
+_SO_RCVBUFFORCE = 33
+_IP_MTU_DISCOVER, _IP_PMTUDISC_OMIT = 10, 5
+
+Log = Callable[..., None]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamLimits:
+    """Bounds for clients' TCP connections. Times in seconds."""
+
+    connections: int = 1000
+    per_address: int = 20
+    idle: float = 10.0
+    total: float = 120.0
+    pending: int = 32
+
+
+class Edge:
+    """Carries out effects, and wakes the session when it wants to be woken."""
+
+    def __init__(self, session: Session, upstreams: Upstreams, reactor: Any, log: Log) -> None:
+        self.session = session
+        self.upstreams = upstreams
+        self._reactor = reactor
+        self._log = log
+        self._faults: set[str] = set()
+        self._timer: Any = None
+        self._timer_at = 0.0
+        upstreams.ears = self
+
+    def perform(self, effects: Iterable[Effect]) -> None:
+        """Do all of it, in order."""
+        for effect in effects:
+            if isinstance(effect, Reply):
+                effect.client.send(effect.data)  # type: ignore[attr-defined]
+            elif isinstance(effect, Ask):
+                self.upstreams.ask(effect)
+            elif isinstance(effect, Forget):
+                self.upstreams.forget(effect.token)
+            elif isinstance(effect, Note):
+                self._log(effect.event, about=effect.about)
+        self.rearm()
+
+    def heard(self, token: int, data: bytes) -> None:
+        """From `Upstreams`: an upstream said this."""
+        try:
+            self.perform(self.session.received(token, data, monotonic()))
+        except Exception as error:
+            self.fault(error)
+
+    def gone(self, token: int) -> None:
+        """From `Upstreams`: that socket will bring nothing more."""
+        try:
+            self.perform(self.session.unreachable(token, monotonic()))
+        except Exception as error:
+            self.fault(error)
+
+    def rearm(self) -> None:
+        """See to it that the session is woken when it wants to be."""
+        wake = self.session.wake_at
+        if wake is None or (self._timer is not None and self._timer_at <= wake):
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = wake
+        self._timer = self._reactor.callLater(max(0.0, wake - monotonic()), self._wake)
+
+    def _wake(self) -> None:
+        self._timer = None
+        try:
+            effects: Iterable[Effect] = self.session.due(monotonic())
+        except Exception as error:
+            self.fault(error)
+            effects = ()
+        self.perform(effects)
+
+    def fault(self, error: Exception) -> None:
+        """A bug met while serving: counted, logged once per place without any data of the query; serving goes on."""
+        self.session.counters.faults += 1
+        trace = error.__traceback__
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        place = f"{trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}" if trace else "?"
+        key = f"{type(error).__name__} at {place}"
+        if key not in self._faults and len(self._faults) < 100:
+            self._faults.add(key)
+            self._log("fault", fault=key)
+
+
+class DatagramClient(NamedTuple):
+    """Whoever sent a datagram."""
+
+    sock: socket.socket
+    address: Any
+
+    def send(self, data: bytes) -> None:
+        try:
+            self.sock.sendto(data, self.address)
+        except OSError:
+            # A full send buffer or a client that is gone: a datagram may be lost, the client asks again.
+            return
+
+
+@implementer(IReadDescriptor)
+class DatagramListener:
+    """One UDP socket."""
+
+    def __init__(self, sock: socket.socket, edge: Edge) -> None:
+        self._sock = sock
+        self._edge = edge
+
+    def fileno(self) -> int:
+        return self._sock.fileno()
+
+    def logPrefix(self) -> str:
+        return "udp"
+
+    def connectionLost(self, reason: TwistedFailure) -> None:
+        self._sock.close()
+
+    def doRead(self) -> None:
+        edge, sock = self._edge, self._sock
+        query, took = edge.session.query, edge.session.counters.took
+        receive, send = sock.recvfrom, sock.sendto
+        before = monotonic()
+        for _packet in range(PACKETS_PER_TURN):
+            try:
+                data, address = receive(MAX_QUERY_BYTES)
+            except OSError:
+                return
+            try:
+                effects = query(data, DatagramClient(sock, address), False, before)
+                if len(effects) == 1 and type(effects[0]) is Reply:
+                    send(effects[0].data, address)
+                elif effects:
+                    edge.perform(effects)
+                    before = monotonic()
+                    continue
+                after = monotonic()
+                took(after - before)
+                before = after
+            except OSError:
+                continue
+            except Exception as error:
+                edge.fault(error)
+
+
+class StreamListener(Factory):
+    """Clients' TCP connections to one address, within the limits of the whole process."""
+
+    noisy = False
+
+    def __init__(self, edge: Edge, limits: StreamLimits, open_by_address: Counter[str], reactor: Any) -> None:
+        self.edge = edge
+        self.limits = limits
+        self.open_by_address = open_by_address
+        self.reactor = reactor
+
+    def buildProtocol(self, addr: Any) -> "StreamConnection | None":
+        counts = self.open_by_address
+        if counts.total() >= self.limits.connections or counts[addr.host] >= self.limits.per_address:
+            # None makes Twisted close the connection at once.
+            return None
+        return StreamConnection(self, addr.host)
+
+
+class StreamClient(NamedTuple):
+    """Whoever asked over that connection; a reply to a connection that has gone is lost."""
+
+    connection: "StreamConnection"
+
+    def send(self, data: bytes) -> None:
+        self.connection.reply(data)
+
+
+@implementer(IPushProducer)
+class StreamConnection(Protocol):
+    """Messages with two octets of length before each (RFC 1035 section 4.2.2), as many at once as the limits allow.
+
+    As a producer it stops reading while the client does not take its answers.
+    """
+
+    transport: Any
+
+    def __init__(self, listener: StreamListener, host: str) -> None:
+        self._listener = listener
+        self._host = host
+        self._buffer = bytearray()
+        self._pending = 0
+        self._full = False
+        self._closed = False
+        self._idle: Any = None
+        self._total: Any = None
+        listener.open_by_address[host] += 1
+
+    def connectionMade(self) -> None:
+        limits, reactor = self._listener.limits, self._listener.reactor
+        self._idle = reactor.callLater(limits.idle, self._expire)
+        self._total = reactor.callLater(limits.total, self._expire)
+        self.transport.setTcpNoDelay(True)
+        self.transport.registerProducer(self, True)
+
+    def connectionLost(self, reason: TwistedFailure = None) -> None:  # type: ignore[assignment]
+        self._closed = True
+        counts = self._listener.open_by_address
+        counts[self._host] -= 1
+        if counts[self._host] <= 0:
+            del counts[self._host]
+        for timer in (self._idle, self._total):
+            if timer is not None and timer.active():
+                timer.cancel()
+
+    def dataReceived(self, data: bytes) -> None:
+        self._buffer += data
+        self._read()
+
+    def reply(self, data: bytes) -> None:
+        """Send one answer."""
+        self._pending -= 1
+        if self._closed:
+            return
+        self.transport.write(pack("!H", len(data)) + data)
+        # Only a whole exchange earns more time: single octets, sent slowly, do not.
+        self._idle.reset(self._listener.limits.idle)
+        if self._full and self._pending < self._listener.limits.pending:
+            self._full = False
+            self._listener.reactor.callLater(0, self._resume)
+
+    def _resume(self) -> None:
+        if not self._closed:
+            self._read()
+            if not self._full:
+                self.transport.resumeProducing()
+
+    def _read(self) -> None:
+        edge, buffer = self._listener.edge, self._buffer
+        while not self._closed and len(buffer) >= 2:
+            if self._pending >= self._listener.limits.pending:
+                self._full = True
+                self.transport.pauseProducing()
+                return
+            size = int.from_bytes(buffer[:2], "big")
+            if len(buffer) < 2 + size:
+                return
+            message = bytes(buffer[2 : 2 + size])
+            del buffer[: 2 + size]
+            before = monotonic()
+            self._pending += 1
+            try:
+                effects = edge.session.query(message, StreamClient(self), True, before)
+            except Exception as error:
+                edge.fault(error)
+                effects = ()
+            if not effects:
+                # Nothing will be said to this one: an answer sent as a query, or a rule that drops.
+                self._expire()
+                return
+            edge.perform(effects)
+            if len(effects) == 1 and type(effects[0]) is Reply:
+                edge.session.counters.took(monotonic() - before)
+
+    def _expire(self) -> None:
+        if not self._closed:
+            self.transport.abortConnection()
+
+    def pauseProducing(self) -> None:
+        """From the transport: the client does not read; take no more from it."""
+        self.transport.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """From the transport: it reads again."""
+        if not self._full:
+            self.transport.resumeProducing()
+
+    def stopProducing(self) -> None:
+        """From the transport: the connection is lost."""
+
+
+def udp_socket(host: str, port: int) -> socket.socket:
+    """Bound, non-blocking, with room for a burst. Raises OSError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    try:
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        else:
+            # A forged ICMP message must not make the kernel cut our answers into fragments (RFC 9715 appendix A).
+            sock.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _IP_PMTUDISC_OMIT)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BUFFER)
+        except OSError:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        sock.bind((host, port))
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def tcp_socket(host: str, port: int) -> socket.socket:
+    """Bound and listening, non-blocking. Raises OSError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind((host, port))
+        sock.listen(256)
+    except OSError:
+        sock.close()
+        raise
+    return sock
