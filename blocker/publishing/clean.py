@@ -8,6 +8,7 @@ import re
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, Snapshot, Targets
 
 from blocker.publishing.layout import METADATA, OFFICERS_ROLE, TARGETS, Disk, metadata_path, target_path
@@ -60,6 +61,6 @@ def _files_of(root: Path, version: int) -> set[Path]:
             files.add(path)
             for target in Metadata[Targets].from_bytes(path.read_bytes()).signed.targets.values():
                 files.add(target_path(root, target.path, target.hashes["sha256"]))
-    except (OSError, ValueError, KeyError, AttributeError):
+    except (OSError, RepositoryError, KeyError, AttributeError):
         return files
     return files

@@ -78,7 +78,9 @@ def put(disk: Disk, edition: Edition, keys: FeedKeys, now: datetime) -> None:
     last = max(before.timestamp.version, before.snapshot.version, before.targets.version) if before else 0
     version = next_version(last, now)
     for path, data in edition.files.items():
-        disk.write(target_path(disk.root, path, hashlib.sha256(data).hexdigest()), data)
+        place = target_path(disk.root, path, hashlib.sha256(data).hexdigest())
+        if not (place.exists() and place.read_bytes() == data):
+            disk.write(place, data)
     targets = Targets(version, None, now + TARGETS_LIFE, dict(edition.targets), edition.delegations)
     meta = dict(before.snapshot.meta) if before else {}
     written = {Targets.type: (version, signed(targets, [keys.targets]))}
