@@ -2,23 +2,24 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
+from feeds.command.state import now, state_option
 from feeds.errors import Problem, Rejected, Unavailable
 from feeds.ipfilter import ipset, metrics, nftables
 from feeds.ipfilter.kernel import run
 from feeds.ipfilter.plan import Plan, address_count, prefix_count
 from feeds.ipfilter.target import TARGETS, Target
 from feeds.ipfilter.wanted import BITS, Wanted, check_safe, wanted
-from feeds.language import _
+from feeds.language import N_, _
 from feeds.prefix import Prefix
 from feeds.rule import hour_text, hours
-from feeds.store import DEFAULT_PATH, Accepted, Store
-from feeds.terminal import answer, hint, json_option, table
+from feeds.store import Accepted, Store
+from feeds.terminal import SpokenOption, answer, hint, json_option, table
 
 MAX_ADDRESSES = 1_000_000
 # 256 prefixes of the widest kind that the floor lets pass, /48.
@@ -75,18 +76,13 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(
         (
             click.argument("target", type=click.Choice(list(TARGETS))),
-            click.option(
-                "--state",
-                type=click.Path(path_type=Path),
-                default=DEFAULT_PATH,
-                show_default=True,
-                help=_("State directory of the feed."),
-            ),
+            state_option,
             click.option(
                 "--except",
                 "exceptions",
                 type=click.Path(path_type=Path),
-                help=_("File of addresses and prefixes of yours that are never dropped, one a line."),
+                cls=SpokenOption,
+                help=N_("File of addresses and prefixes of yours that are never dropped, one a line."),
             ),
             click.option(
                 "--hook",
@@ -95,27 +91,38 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
                 type=click.Choice(nftables.HOOKS),
                 default=(nftables.HOOKS[0],),
                 show_default=True,
-                help=_("nftables: drop what is passed on (forward), what this machine sends (output), or both."),
+                cls=SpokenOption,
+                help=N_("nftables: drop what is passed on (forward), what this machine sends (output), or both."),
             ),
             click.option(
                 "--max-addresses",
                 type=click.IntRange(0),
                 default=MAX_ADDRESSES,
                 show_default=True,
-                help=_("Refuse to drop more IPv4 addresses than this."),
+                cls=SpokenOption,
+                help=N_("Refuse to drop more IPv4 addresses than this."),
             ),
             click.option(
                 "--max-networks",
                 type=click.IntRange(0),
                 default=MAX_NETWORKS,
                 show_default=True,
-                help=_("Refuse to drop more IPv6 networks of /64 than this."),
+                cls=SpokenOption,
+                help=N_("Refuse to drop more IPv6 networks of /64 than this."),
             ),
             json_option,
         )
     ):
         command = option(command)
     return command
+
+
+_metrics_option = click.option(
+    "--metrics-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    cls=SpokenOption,
+    help=N_("Write metrics for node_exporter here."),
+)
 
 
 @click.group(help=_("Plan and apply packet filters from the feed."))
@@ -137,7 +144,7 @@ def render_(as_json: bool, **options: Any) -> None:
 
 @ip.command("plan", help=_("Show what an apply would change in the kernel, and its checksum; changes nothing."))
 @_options
-@click.option("--metrics-file", type=click.Path(path_type=Path), help=_("Write metrics for node_exporter here."))
+@_metrics_option
 def plan_(as_json: bool, metrics_file: Path | None, **options: Any) -> None:
     wish = _wish(**options)
     plan = wish.plan()
@@ -156,8 +163,8 @@ def plan_(as_json: bool, metrics_file: Path | None, **options: Any) -> None:
 
 @ip.command("apply", help=_("Carry out the plan of this checksum, in one transaction, and read it back."))
 @_options
-@click.option("--checksum", required=True, help=_("The checksum that `blocker ip plan` showed."))
-@click.option("--metrics-file", type=click.Path(path_type=Path), help=_("Write metrics for node_exporter here."))
+@click.option("--checksum", required=True, cls=SpokenOption, help=N_("The checksum that `blocker ip plan` showed."))
+@_metrics_option
 def apply_(as_json: bool, checksum: str, metrics_file: Path | None, **options: Any) -> None:
     wish = _wish(**options)
     plan = wish.plan()
@@ -193,12 +200,12 @@ def _wish(
         )
     if accepted.damage:
         hint(_("Note: {note}").format(note=accepted.damage))
-    now = store.clock(datetime.now(UTC))
-    rules = accepted.release().in_force(now)
+    moment = store.clock(now())
+    rules = accepted.release().in_force(moment)
     made = wanted(rules, _exceptions(exceptions) if exceptions else ())
     check_safe(rules, accepted.manifest.training, made, max_addresses, max_networks)
     order = tuple(hook for hook in nftables.HOOKS if hook in hooks)
-    return Wish(TARGETS[target], accepted, made, order, now)
+    return Wish(TARGETS[target], accepted, made, order, moment)
 
 
 def _exceptions(path: Path) -> tuple[Prefix, ...]:
