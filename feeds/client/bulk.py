@@ -13,9 +13,9 @@ from feeds.brake import Allowance
 from feeds.errors import Failure, Untrusted
 from feeds.language import _
 from feeds.manifest import BulkStatement, Manifest, bulk_path
-from feeds.officer_file import read_officer_file
 from feeds.officers import verify_genesis
 from feeds.repository import MAX_BULK_BYTES, MAX_OFFICERS_BYTES, OFFICERS_PATH, OfficersRole, Repository
+from feeds.roster import roster_of_bytes
 from feeds.store import Store
 
 THRESHOLD = 2
@@ -56,7 +56,7 @@ def certified_keys(store: Store, repository: Repository, manifest: Manifest) -> 
     raw = repository.read(OFFICERS_PATH, MAX_OFFICERS_BYTES)
     if raw is None:
         raise Untrusted(_("the feed carries no officer list"))
-    genesis, changes = read_officer_file(raw)
+    genesis, changes = roster_of_bytes(raw)
     root = repository.root
     role = root.roles[Root.type]
     keys = {str(root.keys[keyid].keyval.get("public", "")) for keyid in role.keyids}

@@ -26,9 +26,9 @@ from tuf.api.metadata import (
 from feeds import canonical
 from feeds.delta import between
 from feeds.manifest import BulkStatement, ChainHead, Contact, DecisionRef, DeltaRef, Manifest, bulk_path, delta_path
-from feeds.officer_file import officer_file
 from feeds.officers import Genesis, Kind, Officer, SignedGenesis, sign
 from feeds.release import Release
+from feeds.roster import roster_bytes
 from feeds.rule import Rule
 from tests.rules import AUTHORITY, DECISION
 
@@ -209,7 +209,7 @@ class TufFeed:
             tuple(Officer(f"officer-{n}", key.public_hex) for n, key in enumerate(self.certified)),
         ).to_bytes()
         signatures = tuple((key.public_hex, sign(Kind.GENESIS, genesis, key)) for key in self.roots[:2])
-        return officer_file(SignedGenesis(genesis, signatures), ())
+        return roster_bytes(SignedGenesis(genesis, signatures), ())
 
     def _target(self, path: str, data: bytes) -> TargetFile:
         target = TargetFile.from_data(path, data, ["sha256"])
