@@ -13,7 +13,7 @@ from blocker.cli.numbers import draft_option, read_number
 from blocker.cli.plan import report_data, report_text
 from blocker.cli.when import read_expiry, read_start
 from blocker.proposal import Addition
-from blocker.sheet import ParsedTarget, read_target
+from blocker.sheet import ParsedTarget, parse_targets
 from blocker.workflow import ProposalState
 from feeds.errors import Problem, Refused, Rejected
 from feeds.language import _
@@ -172,7 +172,7 @@ def read_all(texts: tuple[str, ...], common: Common) -> tuple[list[Addition], li
     additions, problems, notes = [], [], []
     for text in texts:
         try:
-            for parsed in read_target(text, common.scope):
+            for parsed in parse_targets(text, common.scope):
                 additions.append(common.addition(parsed, str(parsed.target)))
                 notes += [f"{parsed.target}: {note}" for note in parsed.notes]
         except Rejected as error:

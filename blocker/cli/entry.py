@@ -9,7 +9,7 @@ from blocker.cli.desk import file_of, now, opened, register_option, url_of
 from blocker.cli.numbers import read_entry
 from blocker.cli.plan import target_text
 from blocker.register import EntryView, HistoryLine, Match
-from blocker.sheet import read_target
+from blocker.sheet import parse_targets
 from blocker.workflow import EntryState
 from feeds.language import N_, _
 from feeds.rule import CATEGORY_WORDS, NO_LIMITS, Category
@@ -182,7 +182,7 @@ def _why(text: str, register_url: str | None) -> dict[str, object]:
     matches: list[dict[str, object]] = []
     blocked = False
     with opened(register_url) as register:
-        for parsed in read_target(text):
+        for parsed in parse_targets(text):
             for match in register.entries.why(parsed.target, moment):
                 blocked = blocked or match.in_force
                 decision = register.decisions.get(match.entry.decision)

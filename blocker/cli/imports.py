@@ -3,6 +3,8 @@
 The sheet streams through: what is held are the rows that did not go in and the targets somebody must look at.
 """
 
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -17,12 +19,12 @@ from blocker.cli.numbers import read_number
 from blocker.cli.plan import report_data, report_text
 from blocker.proposal import Addition
 from blocker.register import AddReport, Refusal
-from blocker.sheet import SheetRow, rows, write_errors
+from blocker.sheet import SheetRow, read_sheet, write_errors
 from blocker.workflow import ProposalState
 from feeds.errors import Problem, Refused, Rejected
 from feeds.language import _
 from feeds.rule import Category
-from feeds.terminal import Advance, answer, hint, json_option, progress
+from feeds.terminal import Advance, answer, hint, json_option, printable, progress
 
 STEP = 1000  # rows between two movements of the progress bar
 
@@ -35,6 +37,8 @@ class Reading:
     advance: Advance
     seen: int = 0
     unread: list[Refusal] = field(default_factory=list)
+    warned: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, Problem] = field(default_factory=dict)
 
     def additions(self, sheet: Iterable[SheetRow]) -> Iterator[Addition]:
         """What each good row asks for; what the sheet does not say comes from the options."""
@@ -42,6 +46,9 @@ class Reading:
             self.seen += 1
             if self.seen % STEP == 0:
                 self.advance(STEP)
+            for warning in row.warnings:
+                self.warned[warning.rule] += 1
+                self.examples.setdefault(warning.rule, warning)
             if row.problems:
                 self._keep(row, row.problems)
                 continue
@@ -52,6 +59,14 @@ class Reading:
                 continue
             for parsed in row.targets:
                 yield common.addition(parsed, row.place)
+
+    def sentences(self) -> list[str]:
+        """What the sheet's own warnings amount to, a line for each rule."""
+        return [
+            _("{n} lines: {example} [{rule}]").format(n=n, example=printable(f"{at.place}: {at.message}"), rule=rule)
+            for rule, n in sorted(self.warned.items())
+            for at in (self.examples[rule],)
+        ]
 
     def _keep(self, row: SheetRow, problems: tuple[Problem, ...]) -> None:
         shown = ", ".join(str(parsed.target) for parsed in row.targets[:3])
@@ -67,7 +82,7 @@ def _of_row(row: SheetRow, common: Common) -> Common:
         action=row.action or common.action,
         limits=row.limits if row.limits.protocol else common.limits,
         expires=row.expires or common.expires,
-        evidence=(row.evidence,) if row.evidence else common.evidence,
+        evidence=tuple(re.split(r"[\s,;]+", row.evidence.lower())) if row.evidence else common.evidence,
     )
 
 
@@ -121,7 +136,7 @@ def import_(
     common = read_common(moment, category, reason, scope, action, data, limits, valid_from, expires, evidence)
     with opened(register_url) as register:
         chosen = read_number(register, number, ProposalState.DRAFT)
-        sheet = iter(rows(path, scope=common.scope))
+        sheet = iter(read_sheet(path, scope=common.scope))
         first = next(sheet, None)
         if first is None:
             raise Rejected(_("{path} holds no line with a target").format(path=path), kept=_("the draft is as it was"))
@@ -139,10 +154,13 @@ def import_(
             "proposal": chosen,
             "rows": reading.seen,
             **report_data(report, everything),
+            "sheet_warnings": dict(reading.warned),
             "errors": str(errors) if errors and report.refused else None,
         },
         _("{n} lines read.").format(n=reading.seen) + " " + report_text(report, everything=everything),
     )
+    for sentence in reading.sentences():
+        hint(sentence)
     if report.refused:
         if errors is not None:
             hint(_("Correct {path} and import it again; what went in stays in.").format(path=errors))

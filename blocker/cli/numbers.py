@@ -9,7 +9,7 @@ import click
 from blocker.cli.ask import ask, interactive, require
 from blocker.cli.plan import proposal_table
 from blocker.register import Register
-from blocker.sheet import read_target
+from blocker.sheet import parse_targets
 from blocker.workflow import EntryState, ProposalState
 from feeds.errors import Problem, Rejected
 from feeds.language import _
@@ -46,7 +46,7 @@ def read_entry(register: Register, text: str, now: datetime) -> int:
     if bare.isascii() and bare.isdigit():
         return register.entries.get(int(bare), now).number
     numbers = []
-    for parsed in read_target(text):
+    for parsed in parse_targets(text):
         own = [m.entry for m in register.entries.why(parsed.target, now) if not m.covering]
         standing = [e.number for e in own if e.state not in _OVER]
         numbers += [max(standing or [e.number for e in own])] if own else []
