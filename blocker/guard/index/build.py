@@ -61,6 +61,7 @@ class _Names:
         self._suffixes, self._wild = sources.icann_suffixes()
         # Masks `own`, `same` and `below` side by side in one integer: a dict of tuples would take twice the memory.
         self._masks: dict[str, int] = {}
+        self._interned: dict[int, int] = {}  # two million names share a few thousand masks
         self._examples: dict[str, tuple[str, int]] = {}
         self._width = len(NAMES)
 
@@ -89,17 +90,20 @@ class _Names:
     def _add(self, name: str, number: int) -> None:
         masks, width = self._masks, self._width
         bit = 1 << number
-        masks[name] = masks.get(name, 0) | bit
+        intern = self._interned.setdefault
+        mask = masks.get(name, 0) | bit
+        masks[name] = intern(mask, mask)
         label, _dot, parent = name.partition(".")
         variant = label in VARIANTS
         while "." in parent and not self._is_suffix(parent):
             if variant:
-                masks[parent] = masks.get(parent, 0) | bit << width
+                mask = masks.get(parent, 0) | bit << width
                 variant = False
             else:
-                masks[parent] = masks.get(parent, 0) | bit << 2 * width
+                mask = masks.get(parent, 0) | bit << 2 * width
                 first, count = self._examples.get(parent, (name, 0))
                 self._examples[parent] = (first, count + 1)
+            masks[parent] = intern(mask, mask)
             parent = parent.partition(".")[2]
 
     def _write_examples(self, number: int) -> None:

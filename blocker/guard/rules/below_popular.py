@@ -21,6 +21,8 @@ def check(subject: Subject) -> str | None:
         if found.own & _ELSEWHERE:
             return None  # a suffix lies between: another owner's name
         if hit := found.own & _TOP:
+            if subject.name == f"www.{ancestor}":
+                return None  # the very site, told by guard.popular-top
             return _("{list}: {item}, which is above it").format(list=index.listed(hit), item=ancestor)
     return None
 
