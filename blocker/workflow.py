@@ -113,7 +113,7 @@ def at_hour(
 ) -> EntryState:
     """A recorded state as the clock has moved it on. All times in hours since 1970-01-01T00Z.
 
-    `paused_until`: an unconfirmed break-glass suspension ends then. `lapses`: an unconfirmed break-glass entry ends then.
+    `paused_until`: an unconfirmed break-glass suspension ends then; `lapses`: an unconfirmed break-glass entry does.
     """
     if state is E.EMERGENCY and hour >= lapses:
         return E.LAPSED

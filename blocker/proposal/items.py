@@ -4,8 +4,8 @@
     extend  ENTRY  REASON  OLD-EXPIRY  NEW-EXPIRY
     suspend | resume | withdraw  ENTRY  REASON
 
-FROM is an hour or `-` (at once), EVIDENCE is SHA-256 digests joined by commas or `-`, MARKS is `path` (an officer pasted
-a link to one page: the approver must confirm that the whole host is meant) or `-`. Fields are separated by TAB.
+FROM is an hour or `-` (at once), EVIDENCE is SHA-256 digests joined by commas or `-`, MARKS is `path` (an officer
+pasted a link to one page: the approver must confirm that the whole host is meant) or `-`. Fields are separated by TAB.
 """
 
 import re

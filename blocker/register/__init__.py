@@ -3,7 +3,8 @@
     Register.create(url, genesis, root_keys, threshold, now, ...)   Register.open(url)   register.close()
     register.authority .authority_name .training .head() .events(after, limit)
     register.decisions      add  get  search  agencies
-    register.proposals      new  add  change  drop  plan  document  sign  approve  reject  break_glass  discard  get  list
+    register.proposals      new  add  change  drop  plan  document  sign  approve  reject  break_glass
+                            discard  get  list
     register.entries        get  search  history  why
     register.officers       roster  list  propose  countersign  pending
     register.publications   reserve_serial  mark_published  list  last
