@@ -182,11 +182,10 @@ def _excesses(window: Sequence[Step], summed: bool) -> Iterator[Excess]:
         for step in window:
             sums.update(step.removed if removal else step.added)
         share = MAX_REMOVED_SHARE if removal else MAX_ADDED_SHARE
-        for category, n, base in [
-            ("", sums.total(), before.total()),
-            *((c, n, before[c]) for c, n in sums.items() if c),
-        ]:
-            if n > SMALL and n > share * base:
+        whole = ("", sums.total(), before.total())
+        for category, n, base in [whole, *((c, n, before[c]) for c, n in sums.items() if c)]:
+            # Where one category is all there is, its limit says nothing new.
+            if n > SMALL and n > share * base and (not category or (n, base) != whole[1:]):
                 yield Excess(window[0].from_serial, window[-1].to_serial, removal, category, n, base, summed)
 
 

@@ -66,6 +66,9 @@ def pull(store: Store, fetcher: FetcherInterface, now: datetime, choice: Choice 
             raise
         except Failure as failure:
             result = result_of(failure)
+            # Faults found deep in a file do not know what a pull leaves as it was.
+            failure.kept = failure.kept or kept()
+            failure.then = failure.then or _("pull again in a minute; if it lasts, tell the authority")
             raise
         finally:
             store.count(result)

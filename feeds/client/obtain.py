@@ -22,6 +22,9 @@ from feeds.rule import hour_of_text, hours
 from feeds.store import Accepted, read_checked
 
 MAX_DELTA_BYTES = 256 << 20
+# Deltas are worth more than the bytes they save: each is judged by itself. Only absurdly large ones are left out.
+MOST_TIMES_WHOLE = 4
+SPARE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ def merged(deltas: Sequence[Delta]) -> Delta:
 
 
 def _deltas(repository: Repository, manifest: Manifest, serial: int, scratch: Path) -> tuple[Delta, ...]:
-    """All deltas from `serial` to the manifest's; empty where they are not at hand or larger than the whole."""
+    """All deltas from `serial` to the manifest's; empty where they are not at hand or absurdly large."""
     known = {ref.from_serial: ref for ref in manifest.deltas}
     refs = []
     while serial < manifest.serial:
@@ -98,7 +101,7 @@ def _deltas(repository: Repository, manifest: Manifest, serial: int, scratch: Pa
         serial = ref.to_serial
     targets = [repository.target(delta_path(ref.from_serial, ref.to_serial)) for ref in refs]
     whole = repository.target(RELEASE_PATH)
-    if whole is not None and sum(t.length for t in targets if t) >= whole.length:
+    if whole is not None and sum(t.length for t in targets if t) > MOST_TIMES_WHOLE * whole.length + SPARE_BYTES:
         return ()
     deltas = []
     for ref, target in zip(refs, targets, strict=True):

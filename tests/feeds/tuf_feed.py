@@ -30,9 +30,14 @@ from feeds.officers import Genesis, Kind, Officer, SignedGenesis, sign
 from feeds.release import Release
 from feeds.roster import roster_bytes
 from feeds.rule import Rule
-from tests.rules import AUTHORITY, DECISION
+from tests.rules import AUTHORITY, DECISION, rule
 
 NOW = datetime(2026, 11, 24, 5, 30, tzinfo=UTC)
+
+
+def many(count: int, start: int = 1, **changes: Any) -> list[Rule]:
+    """Rules on `nSTART.test`, `nSTART+1.test`, ..."""
+    return [rule(f"n{n}.test", n, **changes) for n in range(start, start + count)]
 
 
 class OfficerKey:
@@ -64,6 +69,7 @@ class TufFeed:
         self.officers = [OfficerKey() for _n in range(3)]
         self.certified: Sequence[OfficerKey] = self.officers
         self.delegated: Sequence[OfficerKey] = self.officers
+        self.roots_signing: Sequence[OfficerKey] = self.roots[:2]
         self.online = {role: CryptoSigner.generate_ed25519() for role in ("targets", "snapshot", "timestamp")}
         self.releases: list[Release] = []
         self.files: dict[str, bytes] = {}
@@ -208,7 +214,7 @@ class TufFeed:
             NOW,
             tuple(Officer(f"officer-{n}", key.public_hex) for n, key in enumerate(self.certified)),
         ).to_bytes()
-        signatures = tuple((key.public_hex, sign(Kind.GENESIS, genesis, key)) for key in self.roots[:2])
+        signatures = tuple((key.public_hex, sign(Kind.GENESIS, genesis, key)) for key in self.roots_signing)
         return roster_bytes(SignedGenesis(genesis, signatures), ())
 
     def _target(self, path: str, data: bytes) -> TargetFile:
