@@ -251,6 +251,7 @@ def _show_outcome(outcome: "Outcome", as_json: bool) -> None:
         "new_release": outcome.new_release,
         "removed": outcome.removed,
         "added": outcome.added,
+        "described": outcome.described,
         "resigned": outcome.resigned,
         "rules": manifest.counts["rules"] if manifest else 0,
         "digest": manifest.digest if manifest else "",
@@ -265,6 +266,8 @@ def _show_outcome(outcome: "Outcome", as_json: bool) -> None:
             removed=outcome.removed,
             digest=manifest.digest,
         )
+    elif outcome.described:
+        text = _("No rule changed: serial {n} stands, what goes with it was published anew.").format(n=outcome.serial)
     elif manifest is None:
         text = _("Nothing has been published yet; signatures renewed.")
     else:

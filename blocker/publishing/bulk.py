@@ -69,12 +69,10 @@ class Bulk:
                     raise ValueError(_("its parts do not belong together"))
             if found.path not in found.statements:
                 raise ValueError(_("its parts do not belong together"))
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, RepositoryError) as error:
-            raise Untrusted(
-                _("this is no bulk statement: {why}").format(why=error),
-                kept=_("nothing was signed"),
-                then=_("prepare it again with «blocker publish bulk prepare»"),
-            ) from None
+        except json.JSONDecodeError:
+            raise _malformed(_("it is not JSON")) from None
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, RepositoryError, Untrusted) as error:
+            raise _malformed(str(error)) from None
         return found
 
     def signers(self, officer_keys: Collection[str]) -> list[str]:
@@ -89,7 +87,9 @@ class Bulk:
         signed = self.signers(officer_keys)
         if len(signed) < OFFICERS_THRESHOLD:
             raise Refused(
-                _("the bulk statement carries the signatures of {n} officers; it needs two").format(n=len(signed)),
+                _("the bulk statement needs the signatures of two active officers and carries {n}").format(
+                    n=len(signed)
+                ),
                 kept=_("nothing was changed"),
                 then=_("let another officer run «blocker publish bulk sign FILE»"),
             )
@@ -113,6 +113,14 @@ class Bulk:
                 kept=_("nothing was changed"),
                 then=_("prepare it again with «blocker publish bulk prepare», and let both officers sign"),
             )
+
+
+def _malformed(why: str) -> Untrusted:
+    return Untrusted(
+        _("this is no bulk statement: {why}").format(why=why),
+        kept=_("nothing was signed"),
+        then=_("prepare it again with «blocker publish bulk prepare»"),
+    )
 
 
 def prepare_bulk(standing: Standing, statement: BulkStatement, now: datetime) -> Bulk:

@@ -42,7 +42,10 @@ EMERGENCIES = "emergencies"
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a publication did. `serial` 0: nothing has been published yet."""
+    """What a publication did. `serial` 0: nothing has been published yet.
+
+    `described`: the rules are the same, but the manifest or what goes with it says something else now.
+    """
 
     serial: int
     new_release: bool
@@ -52,6 +55,7 @@ class Outcome:
     manifest: Manifest | None
     notes: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
+    described: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +180,7 @@ def _describe_again(standing: Standing, disk: Disk, keys: FeedKeys, now: datetim
     if not changed:
         return _sign_again(standing, disk, keys, now, old)
     put(disk, edition, keys, now)
-    return Outcome(old.serial, False, 0, 0, True, manifest)
+    return Outcome(old.serial, False, 0, 0, True, manifest, described=True)
 
 
 def _but_manifest(targets: Mapping[str, TargetFile]) -> dict[str, TargetFile]:
