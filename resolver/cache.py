@@ -34,6 +34,7 @@ class Entry:
     stored: float
     lifetime: int
     authentic: bool = False
+    upstream: int = 0
     judged: int = -1
     verdict: Hit | None = None
     recheck_at: float = 0.0

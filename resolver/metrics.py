@@ -62,6 +62,7 @@ class Standing:
     refused: int = 0
     trial: bool = False
     open: bool = False
+    control: bool = True
     swapped_at: float = 0.0  # seconds since 1970
 
 
@@ -160,6 +161,7 @@ class ResolverCollector(Collector):
             ),
             ("trial", "1 while a plain list is served, without decisions behind it.", int(standing.trial)),
             ("open", "1 while nothing at all is enforced.", int(standing.open)),
+            ("control_up", "0 when nothing watches for new releases any more.", int(standing.control)),
             ("swap_timestamp_seconds", "When the release enforced was swapped in.", standing.swapped_at),
         )
         for name, text, value in gauges:

@@ -10,6 +10,7 @@ import socket
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from ipaddress import ip_address
 from struct import pack
 from time import monotonic
 from typing import Any, NamedTuple
@@ -136,6 +137,7 @@ class DatagramListener:
     def __init__(self, sock: socket.socket, edge: Edge) -> None:
         self._sock = sock
         self._edge = edge
+        self._local = is_local(sock)
 
     def fileno(self) -> int:
         return self._sock.fileno()
@@ -147,7 +149,7 @@ class DatagramListener:
         self._sock.close()
 
     def doRead(self) -> None:
-        edge, sock = self._edge, self._sock
+        edge, sock, local = self._edge, self._sock, self._local
         query, took = edge.session.query, edge.session.counters.took
         receive, send = sock.recvfrom, sock.sendto
         before = monotonic()
@@ -157,7 +159,7 @@ class DatagramListener:
             except OSError:
                 return
             try:
-                effects = query(data, DatagramClient(sock, address), False, before)
+                effects = query(data, DatagramClient(sock, address), False, before, local)
                 if len(effects) == 1 and type(effects[0]) is Reply:
                     send(effects[0].data, address)
                 elif effects:
@@ -178,8 +180,11 @@ class StreamListener(Factory):
 
     noisy = False
 
-    def __init__(self, edge: Edge, limits: StreamLimits, open_by_address: Counter[str], reactor: Any) -> None:
+    def __init__(
+        self, edge: Edge, limits: StreamLimits, open_by_address: Counter[str], reactor: Any, local: bool = False
+    ) -> None:
         self.edge = edge
+        self.local = local
         self.limits = limits
         self.open_by_address = open_by_address
         self.reactor = reactor
@@ -275,7 +280,7 @@ class StreamConnection(Protocol):
             before = monotonic()
             self._pending += 1
             try:
-                effects = edge.session.query(message, StreamClient(self), True, before)
+                effects = edge.session.query(message, StreamClient(self), True, before, self._listener.local)
             except Exception as error:
                 edge.fault(error)
                 effects = ()
@@ -302,6 +307,11 @@ class StreamConnection(Protocol):
 
     def stopProducing(self) -> None:
         """From the transport: the connection is lost."""
+
+
+def is_local(sock: socket.socket) -> bool:
+    """Is it bound to an address that only this machine can reach?"""
+    return ip_address(sock.getsockname()[0].partition("%")[0]).is_loopback
 
 
 def udp_socket(host: str, port: int) -> socket.socket:

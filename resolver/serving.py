@@ -32,7 +32,7 @@ from resolver.frames import Assembler, Hour, LoadFailure, NewPolicy
 from resolver.metrics import Counters, ResolverCollector, Standing
 from resolver.policy import EMPTY, Policy
 from resolver.rights import Rights
-from resolver.server import DatagramListener, Edge, StreamLimits, StreamListener, tcp_socket, udp_socket
+from resolver.server import DatagramListener, Edge, StreamLimits, StreamListener, is_local, tcp_socket, udp_socket
 from resolver.session import Config, Session
 from resolver.systemd import Notifier
 from resolver.upstream import Address, Upstreams
@@ -217,7 +217,9 @@ class Resolver:
         for sock in self._datagrams:
             self._reactor.addReader(DatagramListener(sock, self.edge))
         for sock in self._streams:
-            listener = StreamListener(self.edge, self._settings.streams, self._connections, self._reactor)
+            listener = StreamListener(
+                self.edge, self._settings.streams, self._connections, self._reactor, is_local(sock)
+            )
             self._reactor.adoptStreamPort(sock.fileno(), sock.family, listener)
         if self._metrics is not None:
             serve_metrics(self._reactor, self._metrics, self._collector())

@@ -12,8 +12,17 @@ from random import Random
 from struct import pack
 from typing import NamedTuple
 
-from feeds.message import Malformed, Query, Record, Response, read_query, read_response
-from feeds.message.building import encode_ede, encode_opt, encode_record, error_reply, finish, replayed, reply
+from feeds.message import Malformed, Query, Record, Response, option, read_query, read_response
+from feeds.message.building import (
+    encode_ede,
+    encode_opt,
+    encode_option,
+    encode_record,
+    error_reply,
+    finish,
+    replayed,
+    reply,
+)
 from feeds.message.words import (
     AAAA,
     AD,
@@ -44,9 +53,12 @@ NO_QUESTIONS = frozenset({0, 41, *range(249, 255)})
 MAX_LOCAL_TTL = 300  # seconds
 RECHECK_SECONDS = 30.0  # RFC 8767 section 5
 MAX_TCP_BYTES = 65_535
+# Of the range for local use (RFC 6891 section 9): a client on this machine asks where an answer came from.
+OPTION_ORIGIN = 65_313
 HINFO = 13
 _RFC8482 = encode_record(b"\xc0\x0c", HINFO, 3600, b"\x07RFC8482\x00")
 _OPTS = (encode_opt(), encode_opt(do=True))
+_ORIGIN_WANTED = b"?"
 EDE_STALE, EDE_CACHED_ERROR, EDE_STALE_NXDOMAIN, EDE_UNREACHABLE, EDE_NOT_READY, EDE_UNSUPPORTED = 3, 13, 19, 22, 14, 21
 
 
@@ -108,8 +120,11 @@ class Session:
         """When `due` should next be called."""
         return self.asking.wake_at
 
-    def query(self, data: bytes, client: Client, tcp: bool, now: float) -> Sequence[Effect]:
-        """A client's message. `tcp`: it came over a stream, so its sender is who it says and size is no concern."""
+    def query(self, data: bytes, client: Client, tcp: bool, now: float, local: bool = False) -> Sequence[Effect]:
+        """A client's message. `tcp`: it came over a stream, so its sender is who it says and size is no concern.
+
+        `local`: only this machine can have sent it, so it may learn which upstream an answer came from.
+        """
         counts = self.counters.tcp if tcp else self.counters.udp
         try:
             query = read_query(data)
@@ -119,6 +134,10 @@ class Session:
                 return ()
             counts["malformed"] += 1
             return (Reply(client, error_reply(data, error.rcode)),)
+        if query.options:
+            # From here on the options say one thing: whether the answer shall tell its origin.
+            told = local and option(query.options, OPTION_ORIGIN) is not None
+            query = query._replace(options=_ORIGIN_WANTED if told else b"")
         if query.qclass != IN or query.qtype in NO_QUESTIONS or query.signed:
             counts["refused"] += 1
             rcode = NOTAUTH if query.signed else REFUSED
@@ -180,7 +199,7 @@ class Session:
                 waiter = Waiter(client, query, tcp, now, self.policy, self.hour, False)
                 return self._blocked(hit, waiter, now)
             counts["cached"] += 1
-            return (Reply(client, self._answer(entry.aged(now), query, tcp, entry.authentic)),)
+            return (Reply(client, self._answer(entry.aged(now), query, tcp, entry, "cache")),)
         counters.cache_misses += 1
         if not query.flags & RD:
             # Without RD a client asks what is known already; nothing is, and it shall not learn more than that.
@@ -219,7 +238,7 @@ class Session:
             self._failed(what, response, now, out)
             return
         authentic = self.config.trust_ad and response.flags & AD != 0
-        entry = Entry(kept.message, kept.ttls, now, kept.lifetime, authentic)
+        entry = Entry(kept.message, kept.ttls, now, kept.lifetime, authentic, settled.upstream)
         judged = response._replace(answers=kept.answers, additional=())
         if kept.lifetime > 0:
             self.cache.put(what.key, entry)
@@ -240,7 +259,8 @@ class Session:
                 out += self._blocked(hit, waiter, now)
                 self.counters.took(now - waiter.started)
                 continue
-            self._give(waiter, "forwarded", self._answer(entry.message, waiter.query, waiter.tcp, authentic), now, out)
+            data = self._answer(entry.message, waiter.query, waiter.tcp, entry, "upstream")
+            self._give(waiter, "forwarded", data, now, out)
         what.waiters.clear()
 
     def _failed(self, what: Outstanding, response: Response | None, now: float, out: list[Effect]) -> None:
@@ -278,7 +298,7 @@ class Session:
             out += self._blocked(hit, waiter, now)
             return
         code = EDE_STALE_NXDOMAIN if entry.rcode == NXDOMAIN else EDE_STALE
-        data = self._answer(entry.stale(), waiter.query, waiter.tcp, entry.authentic, encode_ede(code))
+        data = self._answer(entry.stale(), waiter.query, waiter.tcp, entry, "stale", encode_ede(code))
         self._give(waiter, "stale", data, now, out)
 
     def _give(self, waiter: Waiter, outcome: str, data: bytes, now: float, out: list[Effect]) -> None:
@@ -309,7 +329,7 @@ class Session:
             self._seen(hit)
         if ground.cname is not None and query.qtype in (A, AAAA):
             return self._local(hit, waiter, ground.cname, now)
-        data = blocked_answer(hit, query, waiter.tcp)
+        data = blocked_answer(hit, query, waiter.tcp, options=_policy_origin(hit, query))
         return (Reply(waiter.client, data),) if data is not None else ()
 
     def _local(self, hit: Hit, waiter: Waiter, name: bytes, now: float) -> Sequence[Effect]:
@@ -329,7 +349,7 @@ class Session:
 
     def _give_local(self, hit: Hit, waiter: Waiter, answers: Sequence[Record], now: float, out: list[Effect]) -> None:
         more = [encode_record(r.owner, r.rtype, min(r.ttl, MAX_LOCAL_TTL), r.rdata) for r in answers]
-        data = blocked_answer(hit, waiter.query, waiter.tcp, more)
+        data = blocked_answer(hit, waiter.query, waiter.tcp, more, _policy_origin(hit, waiter.query))
         if data is not None:
             out.append(Reply(waiter.client, data))
 
@@ -341,10 +361,14 @@ class Session:
         if not hit.ground.counted and hit.ground.source.authority:
             self.counters.canaries[hit.ground.action] = self.wall
 
-    def _answer(self, message: bytes, query: Query, tcp: bool, authentic: bool, options: bytes = b"") -> bytes:
+    def _answer(
+        self, message: bytes, query: Query, tcp: bool, entry: Entry, origin: str, options: bytes = b""
+    ) -> bytes:
         flags = message[3] & 15
-        if authentic and (query.do or query.flags & AD):
+        if entry.authentic and (query.do or query.flags & AD):
             flags |= AD
+        if query.options:
+            options += _origin(f"{origin} {self.health[entry.upstream].label}")
         return self._finished(replayed(message, query, flags=flags), query, tcp, options)
 
     def _error(self, query: Query, tcp: bool, rcode: int, options: bytes = b"") -> bytes:
@@ -366,6 +390,18 @@ def _key(name: bytes, qtype: int, do: bool, cd: bool) -> bytes:
 def _question(key: bytes) -> bytes:
     """The question section, in lower case, of a `_key`."""
     return key[:-1] + b"\0\x01"
+
+
+def _origin(text: str) -> bytes:
+    return encode_option(OPTION_ORIGIN, text.encode())
+
+
+def _policy_origin(hit: Hit, query: Query) -> bytes:
+    """`policy AUTHORITY SERIAL TARGET`, where the client may know and wants to."""
+    if not query.options:
+        return b""
+    source = hit.ground.source
+    return _origin(f"policy {source.authority} {source.serial} {hit.target}")
 
 
 def _errors_of(response: Response | None) -> bytes:

@@ -1,0 +1,226 @@
+"""Real sockets: datagrams and streams, their limits, and what becomes of a process that is told to stop."""
+
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import dns.message
+import dns.query
+import dns.rcode
+import pytest
+
+from tests.resolver.live import LiveResolver, UpstreamDouble, obliging, plain_list, resolver, upstream
+from tests.resolver.play import query, response
+
+
+@pytest.fixture(scope="module")
+def double() -> Iterator[UpstreamDouble]:
+    with upstream() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def live(double: UpstreamDouble, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveResolver]:
+    where = tmp_path_factory.mktemp("live")
+    names = plain_list(where, "blocked.com", "185.199.110.153")
+    with resolver(where, [double.address], "--list", str(names)) as made:
+        yield made
+
+
+def framed(data: bytes) -> bytes:
+    return len(data).to_bytes(2, "big") + data
+
+
+def read_message(stream: socket.socket) -> dns.message.Message:
+    with stream.makefile("rb") as file:
+        size = int.from_bytes(file.read(2), "big")
+        return dns.message.from_wire(file.read(size))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+@pytest.mark.parametrize("tcp", [False, True])
+def test_every_listener_refuses_what_is_listed_and_answers_the_rest(live, host, tcp):
+    ask = dns.query.tcp if tcp else dns.query.udp
+    for name, rcode in (("www.blocked.com", dns.rcode.NXDOMAIN), (f"free{tcp}.net", dns.rcode.NOERROR)):
+        reply = ask(dns.message.make_query(name, "A"), host, port=live.port, timeout=3)
+        assert reply.rcode() == rcode
+
+
+def test_queries_on_one_connection_may_be_sent_ahead_and_are_all_answered(live):
+    names = [f"ahead{i}.net" for i in range(100)]
+    with socket.create_connection(("127.0.0.1", live.port), 5) as stream:
+        stream.settimeout(5)
+        stream.sendall(b"".join(framed(query(name, id=i)) for i, name in enumerate(names)))
+        with stream.makefile("rb") as file:
+            ids = set()
+            for _ in names:
+                size = int.from_bytes(file.read(2), "big")
+                ids.add(dns.message.from_wire(file.read(size)).id)
+    assert ids == set(range(100))
+
+
+def test_a_message_may_come_octet_by_octet(live):
+    with socket.create_connection(("127.0.0.1", live.port), 5) as stream:
+        stream.settimeout(5)
+        for octet in framed(query("blocked.com")):
+            stream.sendall(bytes([octet]))
+        assert read_message(stream).rcode() == dns.rcode.NXDOMAIN
+
+
+def test_one_address_gets_only_so_many_connections_and_others_are_not_shut_out(live):
+    held = [socket.create_connection(("127.0.0.1", live.port), 5) for _ in range(20)]
+    try:
+        time.sleep(0.2)
+        with socket.create_connection(("127.0.0.1", live.port), 5) as one_more:
+            one_more.settimeout(5)
+            assert one_more.recv(1) == b""
+        with socket.create_connection(("::1", live.port), 5) as other:
+            other.settimeout(5)
+            other.sendall(framed(query("blocked.com")))
+            assert read_message(other).rcode() == dns.rcode.NXDOMAIN
+        assert live.metrics()["blocker_dns_tcp_connections"] == 20
+    finally:
+        for stream in held:
+            stream.close()
+    until = time.monotonic() + 5
+    while live.metrics()["blocker_dns_tcp_connections"] and time.monotonic() < until:
+        time.sleep(0.05)
+    assert live.metrics()["blocker_dns_tcp_connections"] == 0
+
+
+def test_nonsense_stops_neither_transport(live):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        for size in (0, 1, 11, 12, 100, 4096, 9000):
+            sock.sendto(b"\xff" * size, ("127.0.0.1", live.port))
+            sock.sendto(b"\0" * size, ("127.0.0.1", live.port))
+            sock.sendto(query("blocked.com")[:12] + b"\xc0\x0c" * size, ("127.0.0.1", live.port))
+    with socket.create_connection(("127.0.0.1", live.port), 5) as stream:
+        stream.sendall(framed(b"\xff" * 40))
+    assert live.asks("blocked.com").rcode() == dns.rcode.NXDOMAIN
+    assert live.asks("blocked.com", tcp=True).rcode() == dns.rcode.NXDOMAIN
+    assert live.metrics()["blocker_dns_faults_total"] == 0
+
+
+def test_an_answer_sent_as_a_query_is_not_answered(live):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(0.3)
+        sock.sendto(response(query("blocked.com")), ("127.0.0.1", live.port))
+        with pytest.raises(TimeoutError):
+            sock.recv(1000)
+
+
+def test_metrics_move_and_name_no_client_and_no_query(live):
+    before = live.metrics()
+    live.asks("secret-name.blocked.com")
+    live.asks("secret-name.net")
+    live.asks("secret-name.net")
+    after = live.metrics()
+
+    def moved(series: str) -> float:
+        return after[series] - before[series]
+
+    assert moved('blocker_dns_queries_total{outcome="blocked",transport="udp"}') == 1
+    assert moved('blocker_dns_queries_total{outcome="forwarded",transport="udp"}') == 1
+    assert moved('blocker_dns_queries_total{outcome="cached",transport="udp"}') == 1
+    assert moved('blocker_dns_blocked_total{action="nxdomain",category="none"}') == 1
+    assert moved("blocker_dns_query_duration_seconds_count") == 3
+    assert moved("blocker_dns_cache_hits_total") == 1
+    assert after["blocker_dns_cache_bytes"] > before["blocker_dns_cache_bytes"]
+    assert after['blocker_dns_blocked_total{action="drop",category="csam"}'] == 0, "zeros stand there in advance"
+    assert after["blocker_dns_trial"] == 1
+    text = live.exposition()
+    assert "secret-name" not in text
+    assert "blocked.com" not in text
+
+
+def test_the_log_names_no_client_and_no_query(live):
+    live.asks("secret-name.blocked.com")
+    live.asks("secret-name.net")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.sendto(query("secret-name.net")[:20], ("127.0.0.1", live.port))
+    live.asks("secret-name.net", tcp=True)
+    text = live.log_path.read_text()
+    assert "secret-name" not in text
+    assert "blocked.com" not in text
+    assert "127.0.0.1" not in text
+    assert "::1" not in text
+
+
+def test_a_plain_list_is_announced_as_one(live):
+    assert live.waits_for("trial_list")
+
+
+def test_told_to_stop_it_answers_what_waits_and_ends_well(tmp_path):
+    def slow(data: bytes, tcp: bool) -> list[bytes]:
+        time.sleep(0.5)
+        return obliging(data, tcp)
+
+    with (
+        upstream(slow) as double,
+        resolver(tmp_path, [double.address], "--list", str(plain_list(tmp_path, "a.com"))) as it,
+    ):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.settimeout(3)
+            sock.sendto(query("slow.net"), ("127.0.0.1", it.port))
+            time.sleep(0.1)
+            it.process.send_signal(signal.SIGTERM)
+            assert dns.message.from_wire(sock.recv(1000)).rcode() == dns.rcode.NOERROR
+        assert it.process.wait(10) == 0
+
+
+def test_nothing_of_it_is_left_when_it_is_killed(tmp_path):
+    with upstream() as double, resolver(tmp_path, [double.address], "--list", str(plain_list(tmp_path, "a.com"))) as it:
+        children = Path(f"/proc/{it.process.pid}/task/{it.process.pid}/children").read_text().split()
+        assert len(children) == 1
+        it.stop(signal.SIGKILL)
+        until = time.monotonic() + 5
+        while Path(f"/proc/{children[0]}").exists() and time.monotonic() < until:
+            state = Path(f"/proc/{children[0]}/stat").read_text().rpartition(")")[2].split()[0]
+            if state == "Z":
+                break
+            time.sleep(0.05)
+        else:
+            assert not Path(f"/proc/{children[0]}").exists()
+
+
+def test_an_idle_connection_is_closed(tmp_path):
+    # The limits are not a setting, so the listener is met in this process, with a clock of its own.
+    from collections import Counter
+
+    from twisted.internet.task import Clock
+    from twisted.internet.testing import StringTransport
+
+    from resolver.server import StreamConnection, StreamLimits, StreamListener
+
+    clock = Clock()
+    listener = StreamListener(None, StreamLimits(idle=10, total=60), Counter(), clock)  # type: ignore[arg-type]
+    connection = StreamConnection(listener, "192.0.2.1")
+    transport = StringTransport()
+    transport.setTcpNoDelay = lambda _on: None  # type: ignore[attr-defined]
+    transport.abortConnection = transport.loseConnection  # type: ignore[method-assign]
+    connection.makeConnection(transport)
+    for _ in range(9):
+        clock.advance(1)
+        connection.dataReceived(b"\x40")
+    assert not transport.disconnecting
+    clock.advance(1)
+    assert transport.disconnecting, "octets that make no message earn no time"
+
+
+def test_ports_in_use_are_one_sentence(live, tmp_path, double):
+    from tests.resolver.live import BLOCKER
+
+    names = plain_list(tmp_path, "a.com")
+    run = subprocess.run(
+        [BLOCKER, "dns", "serve", "--list", names, "--listen", f"127.0.0.1:{live.port}", "--upstream", double.address],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert run.returncode == 1
+    assert f"cannot listen on 127.0.0.1 port {live.port}" in run.stderr
+    assert "Traceback" not in run.stderr
