@@ -10,7 +10,7 @@ import click
 from blocker.cli.ask import ask, ask_choice, ask_text, command_text, interactive, require, tidy
 from blocker.cli.desk import load_guard, now, opened, register_option
 from blocker.cli.numbers import draft_option, read_number
-from blocker.cli.plan import report_data, report_text
+from blocker.cli.plan import report_data, report_text, target_text
 from blocker.cli.when import read_expiry, read_start
 from blocker.proposal import Addition
 from blocker.sheet import ParsedTarget, parse_targets
@@ -174,7 +174,7 @@ def read_all(texts: tuple[str, ...], common: Common) -> tuple[list[Addition], li
         try:
             for parsed in parse_targets(text, common.scope):
                 additions.append(common.addition(parsed, str(parsed.target)))
-                notes += [f"{parsed.target}: {note}" for note in parsed.notes]
+                notes += [f"{target_text(parsed.target)}: {note}" for note in parsed.notes]
         except Rejected as error:
             problems.append(Problem(text, error.rule, error.what))
     return additions, problems, notes

@@ -47,7 +47,7 @@ def entry() -> None:
     """The group."""
 
 
-@entry.command("list", help=_("List entries. Searching ignores case and accents: «vi du» finds «Ví-Dụ.vn»."))
+@entry.command("list", help=_("List entries. Searching ignores case and accents: «vi-du» finds «Ví-Dụ.vn»."))
 @click.option("--search", default="", metavar="TEXT", help=_("Only those whose name or address contains this."))
 @click.option("--state", type=click.Choice([str(s) for s in EntryState]), help=_("Only those in this state."))
 @click.option("--category", type=click.Choice([str(c) for c in Category]), help=_("Only this category."))

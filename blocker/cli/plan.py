@@ -4,14 +4,14 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
-from blocker.guard import Finding
+from blocker.guard import Finding, Severity
 from blocker.proposal import Change, Verb
 from blocker.register import AddReport, EntryView, Judged, Plan, ProposalView, Refusal
 from blocker.workflow import ProposalState
 from feeds.language import N_, _
 from feeds.rule import CATEGORY_WORDS, NO_LIMITS, Rule, Target, moment_of
 from feeds.rule import NameTarget as Name
-from feeds.terminal import moment_text, table
+from feeds.terminal import moment_text, printable, table
 
 SHOWN = 20  # rows of each kind, unless everything is asked for
 
@@ -132,35 +132,34 @@ def rule_counts(report: AddReport) -> list[tuple[str, str, int, str]]:
         for rule in {p.rule for p in refusal.problems}:
             counts[key := (0, rule, _("refused"))] += 1
             example.setdefault(key, refusal.target)
-    for order, word, group in ((1, _("confirm"), report.confirm), (2, _("warning"), report.warnings)):
-        for judged in group:
-            for rule in {f.rule for f in judged.findings}:
-                counts[key := (order, rule, word)] += 1
-                example.setdefault(key, target_text(judged.target))
-    return [(rule, word, n, example[order, rule, word]) for (order, rule, word), n in sorted(counts.items())]
+    order = {Severity.NEVER: (0, _("refused")), Severity.CONFIRM: (1, _("confirm")), Severity.WARN: (2, _("warning"))}
+    for judged in (*report.confirm, *report.warnings):
+        for finding in judged.findings:
+            place, word = order[finding.severity]
+            counts[key := (place, finding.rule, word)] += 1
+            example.setdefault(key, target_text(judged.target))
+    return [(rule, word, n, example[place, rule, word]) for (place, rule, word), n in sorted(counts.items())]
 
 
 def refused_section(refused: Sequence[Refusal], most: int | None) -> list[str]:
-    """Refused targets, one line a reason."""
-    rows = [
-        (refusal.place, refusal.target, problem.message, problem.rule)
+    """Refused targets, each with all its reasons."""
+    items = [
+        (
+            refusal.target if refusal.place == refusal.target else f"{refusal.place}: {refusal.target}".rstrip(": "),
+            [f"{p.message} [{p.rule}]" for p in refusal.problems],
+        )
         for refusal in islice(refused, most)
-        for problem in refusal.problems
     ]
-    return _section(
-        _("Refused"), (_("Place"), _("Target"), _("Why"), _("Rule")), rows, len(refused), len(refused[:most])
-    )
+    return _listed(_("Refused"), items, len(refused))
 
 
 def judged_section(title: str, judged: Sequence[Judged], most: int | None) -> list[str]:
-    """What the guard says of targets, one line a finding."""
-    rows = [
-        (target_text(one.target), finding.sentence, finding.evidence, finding.rule)
+    """What the guard says of targets, each with all its findings and their evidence."""
+    items = [
+        (target_text(one.target), [f"{f.sentence} ({f.evidence}) [{f.rule}]" for f in one.findings])
         for one in islice(judged, most)
-        for finding in one.findings
     ]
-    columns = (_("Target"), _("Why"), _("Evidence"), _("Rule"))
-    return _section(title, columns, rows, len(judged), len(judged[:most]))
+    return _listed(title, items, len(judged))
 
 
 def plan_data(plan: Plan, everything: bool) -> dict[str, object]:
@@ -272,16 +271,21 @@ def proposal_table(views: Iterable[ProposalView]) -> str:
     return table(columns, rows) if rows else _("No proposal found.")
 
 
-def _section(
-    title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], total: int, shown: int | None = None
-) -> list[str]:
-    if not total:
-        return []
-    left = total - (len(rows) if shown is None else shown)
-    parts = [table(columns, rows, f"{title}: {total}")]
-    if left > 0:
-        parts.append(_("  ... and {n} more; --all shows them").format(n=left))
-    return parts
+def _section(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], total: int) -> list[str]:
+    return [table(columns, rows, f"{title}: {total}"), *_rest(total - len(rows))] if total else []
+
+
+def _listed(title: str, items: Sequence[tuple[str, Sequence[str]]], total: int) -> list[str]:
+    """Long sentences, which no table would hold."""
+    lines = [f"{title}: {total}"] if total else []
+    for head, reasons in items:
+        lines.append(printable(f"  {head}"))
+        lines += [printable(f"    - {reason}") for reason in reasons]
+    return [*lines, *_rest(total - len(items)), ""] if lines else []
+
+
+def _rest(left: int) -> list[str]:
+    return [_("  ... and {n} more; --all shows them").format(n=left)] if left > 0 else []
 
 
 def _rule_row(rule: Rule) -> tuple[object, ...]:

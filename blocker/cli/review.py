@@ -10,7 +10,7 @@ from blocker.cli.desk import Signing, load_guard, now, opened, register_option, 
 from blocker.cli.numbers import number_argument, read_number
 from blocker.cli.plan import plan_data, plan_text, proposal_data, proposal_table, target_text
 from blocker.register import Judged
-from blocker.workflow import ProposalState
+from blocker.workflow import ProposalState, check_four_eyes
 from feeds.errors import Problem, Refused, Rejected
 from feeds.language import _
 from feeds.terminal import answer, hint, json_option, printable
@@ -89,6 +89,9 @@ def approve(
         chosen = read_number(register, number, *WAITING)
         guard = load_guard(register.training)
         plan = register.proposals.plan(chosen, now(), guard)
+        if signing.officer:
+            # Before anybody writes reasons for nothing.
+            check_four_eyes(plan.proposal.proposer, signing.officer)
         if interactive():
             click.echo(plan_text(plan), err=True)
         reasons = _confirm_each(plan.confirm, given, chosen)
