@@ -70,7 +70,10 @@ class Ground:
 
 
 class Hit(NamedTuple):
-    """A rule that matched. `number` is the entry's, 0 if there is none; `target` is the rule's, as text."""
+    """A rule that matched. `number` is the entry's, 0 if there is none.
+
+    `matched` is the rule's own name (wire, lower case) or prefix; `exact` if it holds for that name alone.
+    """
 
     ground: Ground
     number: int
