@@ -96,7 +96,7 @@ def publish(
             raise held(plan)
         else:
             outcome = _new_release(ledger, standing, disk, keys, now, draft)
-        return replace(outcome, problems=plan.problems, notes=(*notes, *_warnings(standing, now)))
+        return replace(outcome, problems=plan.problems, notes=(*notes, *plan.content.notes, *_warnings(standing, now)))
 
 
 def publish_due(ledger: Ledger, disk: Disk, keys: FeedKeys, now: datetime) -> Outcome:

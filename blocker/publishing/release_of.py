@@ -24,7 +24,8 @@ class Content:
 
     `rules` are all approved rules, in any order, not yet pruned. `officers` is the certified officer list as the feed
     carries it (empty: none), `officer_keys` the public keys (64 hexadecimal digits) of the officers now active.
-    `emergencies` are the digests of the break-glass proposals whose rules are among these.
+    `emergencies` are the digests of the break-glass proposals whose rules are among these. `problems` are what the
+    register left out, `notes` what an operator should know.
     """
 
     authority: str
@@ -38,6 +39,7 @@ class Content:
     officer_keys: Sequence[str] = ()
     emergencies: Sequence[str] = ()
     problems: Sequence[Problem] = ()
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

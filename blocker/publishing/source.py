@@ -10,13 +10,14 @@ from blocker.publishing.layout import CONTACT_PATH
 from blocker.publishing.publish import emergencies_of
 from blocker.publishing.release_of import Content
 from blocker.publishing.standing import Standing
-from blocker.register import Emergency, Register
+from blocker.register import Emergency, Register, Verified
 from blocker.register.ground import Judge
-from feeds.errors import Rejected
+from feeds.errors import Problem, Rejected
 from feeds.language import _
 from feeds.manifest import Contact
 from feeds.roster import roster_bytes
 
+BREAK_GLASS = "proposal.break-glass"
 FEWEST_DIGITS = 12  # of a digest that names a break-glass proposal
 
 
@@ -39,6 +40,7 @@ def source_of(
         published = standing.manifest.chain if standing.manifest else None
         found = register.verified(now, keys, threshold, published, guard=guard, admit=admit)
         genesis, changes = register.officers.certificates()
+        admitted, problems = _split(found)
         return Content(
             authority=register.authority,
             authority_name=register.authority_name,
@@ -50,10 +52,26 @@ def source_of(
             officers=roster_bytes(genesis, changes),
             officer_keys=sorted(officer.key for officer in found.officers.active()),
             emergencies=sorted(e.sha256 for e in found.emergencies if e.admitted),
-            problems=found.problems,
+            problems=problems,
+            notes=admitted,
         )
 
     return read
+
+
+def _split(found: Verified) -> tuple[list[str], list[Problem]]:
+    """What was admitted as an emergency, to be told, and what was left out."""
+    emergencies = iter(found.emergencies)
+    told: list[str] = []
+    left_out: list[Problem] = []
+    for problem in found.problems:
+        # The register says one sentence for each emergency, in their order.
+        emergency = next(emergencies, None) if problem.rule == BREAK_GLASS else None
+        if emergency is not None and emergency.admitted:
+            told.append(f"{problem.place}: {problem.message}")
+        else:
+            left_out.append(problem)
+    return told, left_out
 
 
 def root_keys(root: Root) -> tuple[list[str], int]:
