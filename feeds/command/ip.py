@@ -1,7 +1,7 @@
 """`blocker ip`: render, plan and apply packet filters from the last accepted release."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -163,21 +163,34 @@ def plan_(as_json: bool, metrics_file: Path | None, **options: Any) -> None:
 
 @ip.command("apply", help=_("Carry out the plan of this checksum, in one transaction, and read it back."))
 @_options
-@click.option("--checksum", required=True, cls=SpokenOption, help=N_("The checksum that `blocker ip plan` showed."))
+@click.option("--checksum", cls=SpokenOption, help=N_("The checksum that `blocker ip plan` showed."))
+@click.option(
+    "--lapse",
+    is_flag=True,
+    cls=SpokenOption,
+    help=N_("Instead of a checksum, for a timer: only take out what is no longer wanted; nothing is added."),
+)
 @_metrics_option
-def apply_(as_json: bool, checksum: str, metrics_file: Path | None, **options: Any) -> None:
+def apply_(as_json: bool, checksum: str | None, lapse: bool, metrics_file: Path | None, **options: Any) -> None:
+    if (checksum is None) != lapse:
+        raise click.UsageError(_("give either --checksum or --lapse"))
     wish = _wish(**options)
-    plan = wish.plan()
-    plan.check(checksum)
+    whole = wish.plan()
+    if checksum is not None:
+        whole.check(checksum)
+    plan = whole.lapsing() if lapse else whole
     after = wish.target.apply(plan, wish.hooks, wish.heading(), run)
-    done = Plan(plan.target, plan.serial, after, plan.wanted, plan.uses)
+    done = replace(whole, held=after)
     if metrics_file:
-        metrics.write(metrics_file, done, wish.now, wish.now)
-    data = {**_counts(done), "applied": not plan.empty, "checksum": done.checksum}
+        # A lapse that adds nothing leaves the time of the last whole apply: the alert on drift looks at it.
+        metrics.write(metrics_file, done, wish.now, wish.now if done.empty else None)
+    data = {**_counts(replace(done, wanted=after.filter)), "applied": not plan.empty, "checksum": done.checksum}
     sentence = _("The kernel now drops {four} IPv4 and {six} IPv6 prefixes of serial {serial}.").format(
         four=prefix_count(after.filter, 4), six=prefix_count(after.filter, 6), serial=plan.serial
     )
     answer(as_json, data, sentence)
+    if not done.empty:
+        hint(_("There is more to do: look at `blocker ip plan {target}`").format(target=plan.target))
     for note in wish.notes():
         hint(_("Note: {note}").format(note=note))
 

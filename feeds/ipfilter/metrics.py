@@ -62,9 +62,10 @@ class _Families(Collector):
         for name, count in plan.held.packets.items():
             drops.add_metric([name], count)
         yield drops
-        enforced = plan.held.uses == plan.uses
-        yield _single("enforced", "1 if every rule that uses the sets is in its place.", enforced)
-        yield _single("serial", "Serial of the release that kernel was compared with.", plan.serial)
+        if plan.uses:
+            in_place = plan.held.uses == plan.uses
+            yield _single("rules_in_place", "1 if every rule that drops by the sets is in its place.", in_place)
+        yield _single("serial", "Serial of the release that the kernel was compared with.", plan.serial)
         yield _single("checked_timestamp_seconds", "When kernel and release were compared.", self._now.timestamp())
         yield _single("applied_timestamp_seconds", "When a plan was last applied; 0 is never.", self._applied)
 

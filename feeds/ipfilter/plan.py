@@ -7,12 +7,12 @@ parts, `nftables-7-KERNEL-WANTED`, so that it tells what changed since: the rele
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from feeds.errors import Held
 from feeds.ipfilter.intervals import Intervals, cidrs, intersect, size, subtract
 from feeds.ipfilter.kernel import InKernel, address_text
-from feeds.ipfilter.wanted import BITS, PROTOCOLS, SET_NAMES, Filter
+from feeds.ipfilter.wanted import BITS, PROTOCOLS, SET_NAMES, Box, Filter
 from feeds.language import _
 
 _DIGITS = 16
@@ -48,6 +48,18 @@ class Plan:
     def empty(self) -> bool:
         """Is the kernel as it shall be?"""
         return self.held.filter == self.wanted and self.held.uses == self.uses
+
+    def lapsing(self) -> "Plan":
+        """The part of this plan that only unblocks: what is held and no longer wanted goes, nothing comes."""
+        held, wish = self.held.filter, self.wanted
+        return replace(
+            self,
+            wanted=Filter(
+                intersect(held.blocked4, wish.blocked4),
+                intersect(held.blocked6, wish.blocked6),
+                *(_common(held.boxes(p, v), wish.boxes(p, v)) for p in PROTOCOLS for v in BITS),
+            ),
+        )
 
     def changes(self) -> tuple[Change, ...]:
         """Set by set, those without elements before and after left out."""
@@ -116,6 +128,19 @@ def _boxes(boxes: Sequence[tuple[int, int, int, int]], version: int) -> tuple[st
     return tuple(
         f"{address_text(version, first)}-{address_text(version, last)} {low}-{high}" for first, last, low, high in boxes
     )
+
+
+def _common(held: tuple[Box, ...], wish: tuple[Box, ...]) -> tuple[Box, ...]:
+    """What is in both; each side's boxes are disjoint, so the pieces are, too."""
+    same = set(held) & set(wish)
+    there = [box for box in wish if box not in same]
+    pieces = (
+        Box(max(a.first, b.first), min(a.last, b.last), max(a.low, b.low), min(a.high, b.high))
+        for a in held
+        if a not in same
+        for b in there
+    )
+    return tuple(sorted([*same, *(p for p in pieces if p.first <= p.last and p.low <= p.high)]))
 
 
 def _digest(filter_: Filter, uses: tuple[str, ...]) -> str:

@@ -156,6 +156,24 @@ def test_nft_takes_the_golden_script(network: Network) -> None:
     assert path.read_text() == nftables.script(wanted(RULES).filter, ["forward"], ["hanoi, serial 7"])
 
 
+def test_a_lapse_unblocks_by_itself_and_blocks_nothing(network: Network, tmp_path: Path) -> None:
+    kept = state(tmp_path / "state", LIST)
+    assert apply(network, kept, plan(network, kept)["checksum"]).returncode == 0
+    changed = (rule(f"{NEIGHBOUR}/32", number=9, expires=LATER), rule(f"{LIMITED}/32", limits="tcp/80", expires=LATER))
+    state(kept, changed, serial=8)
+    metrics = tmp_path / "filter.prom"
+    lapse = ("ip", "apply", "nftables", "--state", str(kept), "--lapse", "--metrics-file", str(metrics))
+    done = network.blocker(*lapse)
+    assert done.returncode == 0, done.stderr
+    assert "There is more to do" in done.stderr
+    assert network.reaches(LISTED)
+    assert network.reaches(NEIGHBOUR), "a timer adds nothing that nobody looked at"
+    assert not network.reaches(LIMITED, 80)
+    assert network.reaches(LIMITED, 8050)
+    assert 'blocker_ipfilter_pending_prefixes{change="added"} 1.0' in metrics.read_text()
+    assert 'blocker_ipfilter_pending_prefixes{change="removed"} 0.0' in metrics.read_text()
+
+
 @pytest.mark.data
 def test_the_real_addresses_go_into_the_kernel_and_come_back(
     network: Network, tmp_path: Path, real_list: Callable[[str], list[str]]

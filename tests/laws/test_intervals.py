@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feeds.ipfilter.intervals import Intervals, cidrs, intersect, merged, size, subtract
-from feeds.ipfilter.wanted import wanted
+from feeds.ipfilter.kernel import InKernel
+from feeds.ipfilter.plan import Plan
+from feeds.ipfilter.wanted import Filter, wanted
 from feeds.prefix import Prefix
 from feeds.rule import Action, Rule
 from tests.golden.sample import rule
@@ -131,3 +133,22 @@ def test_the_boxes_of_a_filter_are_disjoint_and_outside_what_is_dropped_whole(ru
         ]
         assert len(points) == len(set(points))
         assert not {address for address, _port in points} & integers(made.blocked4)
+
+
+@given(prefix_rules(), prefix_rules())
+def test_a_lapse_leaves_what_is_both_held_and_wanted(held: list[Rule], wish: list[Rule]) -> None:
+    before, after = wanted(held).filter, wanted(wish).filter
+    left = Plan("nftables", 1, InKernel(before, (), {}), after, ()).lapsing().wanted
+    for address in range(BASE - 1, BASE + 17):
+        assert _whole(left, address) == (_whole(before, address) and _whole(after, address))
+        for port in (52, 53, 79, 80, 81):
+            both = _boxed(before, address, port) and _boxed(after, address, port)
+            assert _boxed(left, address, port) == both
+
+
+def _whole(made: Filter, address: int) -> bool:
+    return any(span.first <= address <= span.last for span in made.blocked4)
+
+
+def _boxed(made: Filter, address: int, port: int) -> bool:
+    return any(box.first <= address <= box.last and box.low <= port <= box.high for box in made.tcp4)
