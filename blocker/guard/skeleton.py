@@ -5,16 +5,14 @@ import unicodedata
 import idna
 
 # Letters of other scripts that are drawn as Latin ones, and digits and pairs that are read as letters.
-_LOOKALIKES = str.maketrans(
-    {
-        **dict(zip("аеіјорсухѕһԁԛԝьвкмнтгпз", "aeijopcyxshdqwbbkmhtrn3", strict=True)),
-        **dict(zip("αεικνορτυχβηωγμ", "aeiknoptuxbnwyu", strict=True)),
-        **dict(zip("ıɡɩʟøłđðħŧ", "igilołdohtx"[:10], strict=True)),
-        "0": "o",
-        "1": "l",
-        "ł": "l",
-    }
-)
+_PAIRS = """
+    аa еe іi јj оo рp сc уy хx ѕs һh ԁd ԛq ԝw вb ьb кk мm нh тt пn ӏl ґr гr
+    αa εe ιi κk νv οo ρp τt υu χx βb ηn ωw γy μm σo
+    օo սu հh ցg զq ոn ѵv
+    ıi ɩi ɪi ɡg ʟl łl øo đd ðd ħh ŧt ƅb ƒf ʏy ᴏo
+    0o 1l
+"""
+_LOOKALIKES = str.maketrans({pair[0]: pair[1] for pair in _PAIRS.split()})
 
 
 def skeleton(name: str) -> str:
