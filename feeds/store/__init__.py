@@ -223,7 +223,7 @@ class Store:
                 note = fill(hidden, documents, signed, kept, refused, now, packed)
                 name = f"{manifest.serial:07d}-{hashlib.sha256(note).hexdigest()[:16]}"
                 durable.sync_directory(hidden)
-                os.rename(hidden, self.path / "releases" / name)
+                self._place(hidden, name)
             except BaseException:
                 shutil.rmtree(hidden, ignore_errors=True)
                 raise
@@ -349,6 +349,19 @@ class Store:
             current = Path(os.readlink(self.path / "current")).name
             found.sort(key=lambda d: d.name != current)
         return found
+
+    def _place(self, hidden: Path, name: str) -> None:
+        """Give a finished directory its name. A pull that was killed may have left the very same one there already."""
+        place = self.path / "releases" / name
+        if place.exists():
+            try:
+                read_accepted(place)
+            except (Untrusted, OSError):
+                shutil.rmtree(place)
+            else:
+                shutil.rmtree(hidden)
+                return
+        os.rename(hidden, place)
 
     def _thin(self, name: str, before: list[Path]) -> None:
         """Keep the release in force and the last whole one before it."""
