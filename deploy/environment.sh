@@ -17,21 +17,27 @@ find_python() {
     return 1
 }
 
-environment() { # environment LOCK: .venv with exactly what LOCK pins, and this project in it
-    lock="$ROOT/deploy/lock/$1.txt"
+environment() { # environment runtime|test: .venv with exactly what that lock file pins, and this project in it
+    kind=$1
+    # An environment made for the tests holds all that the demo needs, and is never taken down for it.
+    [ -x "$VENV/bin/pytest" ] && kind=test
+    lock="$ROOT/deploy/lock/$kind.txt"
     python=$(find_python) || fail "Python 3.11 or later is missing" "apt-get install python3 python3-venv"
     "$python" -c 'import ensurepip, venv' 2>/dev/null || fail "Python's venv module is missing" "apt-get install python3-venv"
-    stamp=$(cat "$lock" "$ROOT/setup.cfg" "$ROOT/pyproject.toml" | cksum)" $1 $ROOT"
-    have=$(cat "$VENV/stamp" 2>/dev/null || true)
-    # The test lock holds all of the runtime lock, so an environment for tests serves the demo, too.
-    tests=$(cat "$ROOT/deploy/lock/test.txt" "$ROOT/setup.cfg" "$ROOT/pyproject.toml" | cksum)" test $ROOT"
-    if [ "$have" != "$stamp" ] && [ "$have" != "$tests" ]; then
-        say "Setting up .venv from deploy/lock/$1.txt (once; needs the network) ..." >&2
-        "$python" -m venv --clear "$VENV" || fail "the virtual environment $VENV cannot be made" "check the disk and permissions"
-        "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r "$lock" >&2 ||
-            fail "the packages of deploy/lock/$1.txt could not be installed" "check the network, then run this again"
-        "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e "$ROOT" >&2 ||
+    stamp="$kind $ROOT $(cat "$lock" "$ROOT/setup.cfg" "$ROOT/pyproject.toml" | cksum)"
+    if [ "$(cat "$VENV/stamp" 2>/dev/null || true)" != "$stamp" ]; then
+        say "Setting up .venv from deploy/lock/$kind.txt (once; needs the network) ..." >&2
+        [ -x "$VENV/bin/python" ] && "$VENV/bin/python" -c '' 2>/dev/null || "$python" -m venv --clear "$VENV" ||
+            fail "the virtual environment $VENV cannot be made" "check the disk and permissions"
+        pip="$VENV/bin/python -m pip install --quiet --disable-pip-version-check --no-warn-script-location"
+        $pip --only-binary :all: --require-hashes -r "$lock" > "$VENV/pip.log" 2>&1 || {
+            cat "$VENV/pip.log" >&2
+            fail "the packages of deploy/lock/$kind.txt could not be installed" "check the network, then run this again"
+        }
+        $pip --no-deps --no-build-isolation -e "$ROOT" > "$VENV/pip.log" 2>&1 || {
+            cat "$VENV/pip.log" >&2
             fail "the project itself could not be installed into .venv" "look at the lines above"
+        }
         printf '%s' "$stamp" > "$VENV/stamp"
     fi
     PY="$VENV/bin/python"
