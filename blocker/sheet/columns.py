@@ -17,6 +17,7 @@ from feeds.language import _
 from feeds.rule import NO_LIMITS, Limits, Scope
 
 Value = TypeVar("Value")
+_NOTHING = ("", "-", "–", "—")  # how tables say that there is nothing to say
 _HASH = re.compile(r"[0-9a-f]{64}\Z")
 
 
@@ -99,7 +100,7 @@ class _Reading:
     def values(self, column: str) -> list[Cell]:
         """The cells of a column that say something."""
         found = (self._cells[place] for place in self._places.get(column, ()) if place < len(self._cells))
-        return [cell for cell in found if not (isinstance(cell, str) and not cell.strip())]
+        return [cell for cell in found if not (isinstance(cell, str) and cell.strip() in _NOTHING)]
 
     def text(self, column: str) -> str:
         """The column's text; "" if it says nothing."""

@@ -11,6 +11,7 @@ from feeds.rule import NameTarget, Scope
 
 _PLAIN = re.compile(r"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})+\Z")
 _ADDRESS6 = re.compile(r"[0-9a-f:.\[\]]*:[0-9a-f:.\[\]]*:[0-9a-f:.\[\]/ -]*\Z", re.IGNORECASE)
+_RANGE4 = re.compile(r"[0-9.\[\]()]+\s*[-–]\s*[0-9.\[\]()]+\Z")
 # A link or an endpoint whose host is an address: scheme, address, port, path.
 _ON_ADDRESS = re.compile(
     r"(?:[a-z][a-z0-9+.-]*://)?(?P<host>[0-9]{1,3}(?:\.[0-9]{1,3}){3}|\[[0-9a-f:.]+\])(?P<port>:[0-9]{1,5})?(?P<path>[/?#].*)?\Z",
@@ -32,7 +33,7 @@ def parse_targets(text: str, scope: Scope | None = None) -> tuple[ParsedTarget, 
                 raise
             return _addresses(text)
     bare = text.strip()
-    if _ADDRESS6.match(bare) and "//" not in bare and not bare.startswith("["):
+    if _RANGE4.match(bare) or (_ADDRESS6.match(bare) and "//" not in bare and not bare.startswith("[")):
         return _addresses(bare)
     if found := _ADBLOCK.match(bare):
         bare = f"||{found.group('name')}^"
