@@ -7,13 +7,15 @@ import random
 import shutil
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from blocker.publishing.layout import Disk
+from blocker.register import Register
 from feeds import durable
 from feeds.errors import Failure, Refused
 from feeds.manifest import ChainHead
@@ -25,7 +27,7 @@ from tests.rules import rule
 NOW = datetime(2026, 11, 24, 9, 30, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 MOST_WRITES = 30  # more than any publication makes; a bound for the loops below
-KILLS = 40
+KILLS = 24
 
 
 def some(count: int) -> list[Rule]:
@@ -172,17 +174,14 @@ def test_killed_for_real_at_random_instants(tmp_path: Path) -> None:
     serials = []
     for kill in range(1, KILLS + 1):
         now = NOW + kill * HOUR
-        child = os.fork()
-        if child == 0:
-            try:
-                made.ledger = FileLedger(ledger)
-                for step in range(1000):
-                    made.publish(some(60 + (kill + step) % 50), now + step * timedelta(seconds=1))
-            finally:
-                os._exit(1)
-        time.sleep(chance.uniform(0.0, 0.06))
-        os.kill(child, signal.SIGKILL)
-        assert os.WIFSIGNALED(os.waitpid(child, 0)[1]), "the child fell over by itself"
+
+        def work(first: int = kill, start: datetime = now) -> Iterator[None]:
+            made.ledger = FileLedger(ledger)
+            for step in range(1000):
+                made.publish(some(60 + (first + step) % 50), start + step * timedelta(seconds=1))
+                yield
+
+        kill_while(work, chance)
         manifest, _release = reader.pull(now)
         made.ledger = FileLedger(ledger)
         published = made.ledger.last()
@@ -193,7 +192,59 @@ def test_killed_for_real_at_random_instants(tmp_path: Path) -> None:
     assert reader.pull(now + HOUR)[0].serial > serials[-1]
     numbers = [row.serial for row in FileLedger(ledger).rows]
     assert numbers == sorted(set(numbers)), "no serial was reserved twice"
-    assert serials[-1] > 10, "the kills hit a working publisher"
+    assert serials[-1] > KILLS, "the kills hit a working publisher"
+
+
+def test_killed_for_real_with_the_register_s_own_database(tmp_path: Path) -> None:
+    made = FeedFactory(tmp_path / "feed", now=NOW)
+    assert made.genesis is not None
+    url = f"sqlite:///{tmp_path / 'register.db'}"
+    roots = [key.public_hex for key in made.roots]
+    Register.create(url, made.genesis, roots, 2, NOW).close()
+    reader = Reader(made.path, made.anchor)
+    chance = random.Random(20261125)
+    last = 0
+    for kill in range(1, KILLS // 2 + 1):
+        now = NOW + kill * HOUR
+
+        def work(first: int = kill, start: datetime = now) -> Iterator[None]:
+            made.ledger = cast(MemoryLedger, Register.open(url).publications)
+            for step in range(1000):
+                content = made.content(some(60 + (first + step) % 50), length=0)
+                made.publish_content(content, start + step * timedelta(seconds=1))
+                yield
+
+        kill_while(work, chance)
+        manifest = reader.manifest(now)
+        register = Register.open(url)
+        published, reserved = register.publications.last(), register.publications.list(1)
+        register.close()
+        assert (published.serial if published else 0) <= (manifest.serial if manifest else 0)
+        assert (manifest.serial if manifest else 0) <= (reserved[0].serial if reserved else 0)
+        last = manifest.serial if manifest else 0
+    assert last > KILLS // 2, "the kills hit a working publisher"
+
+
+def kill_while(work: Callable[[], Iterator[None]], chance: random.Random) -> None:
+    """Run `work` in a process of its own and kill -9 it somewhere in its second to fourth step."""
+    here, there = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            for _step in work():
+                os.write(there, b".")
+        finally:
+            os._exit(1)
+    os.close(there)
+    pace = 0.0
+    for _step in range(chance.randint(2, 4)):
+        begun = time.perf_counter()
+        assert os.read(here, 1) == b".", "the child fell over by itself"
+        pace = time.perf_counter() - begun
+    time.sleep(chance.uniform(0.0, pace))
+    os.kill(child, signal.SIGKILL)
+    os.close(here)
+    assert os.WIFSIGNALED(os.waitpid(child, 0)[1]), "the child fell over by itself"
 
 
 def lost(call: Callable[..., object], before: bool) -> Callable[..., object]:

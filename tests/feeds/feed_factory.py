@@ -118,8 +118,8 @@ class FeedFactory:
         )
         return self.anchor
 
-    def content(self, rules: Iterable[Rule]) -> Content:
-        """What the register would hold."""
+    def content(self, rules: Iterable[Rule], length: int | None = None) -> Content:
+        """What the register would hold; `length` is that of its event chain."""
         rules = list(rules)
         assert self.genesis is not None
         return Content(
@@ -129,7 +129,7 @@ class FeedFactory:
             contact=CONTACT,
             rules=rules,
             decisions=[decision(d) for d in sorted({r.decision for r in rules} | {DECISION})],
-            chain=ChainHead(length=len(self.ledger.rows) + 1, hash="0" * 64),
+            chain=ChainHead(length=len(self.ledger.rows) + 1 if length is None else length, hash="0" * 64),
             officers=roster_bytes(self.genesis, self.changes),
             officer_keys=[key.public_hex for key in self.officers.values()],
         )
@@ -144,7 +144,10 @@ class FeedFactory:
         """The same, with all that `publish` reports."""
         if not self.anchor:
             self.create(now)
-        content = self.content(rules)
+        return self.publish_content(self.content(rules), now, accept_hold=accept_hold)
+
+    def publish_content(self, content: Content, now: datetime, *, accept_hold: bool = True) -> Outcome:
+        """Publish exactly this."""
         bulk, self.bulk = self.bulk, None
         return publish(
             self.ledger,
