@@ -144,8 +144,12 @@ class Fetcher(FetcherInterface):
                 self._check(url, response, answer)
                 while chunk := response.read1(CHUNK_BYTES):
                     yield chunk
+                if self.clock() >= ends:
+                    raise TimeoutError
                 if response.length:
                     raise DownloadError(_("{url}: the answer is cut off").format(url=url))
+                # Only a response that is closed leaves its connection to the next one.
+                response.close()
                 if response.will_close:
                     self.close()
                 return
@@ -180,6 +184,9 @@ class Fetcher(FetcherInterface):
                 ),
                 response.status,
             )
+        if response.length is None and not response.chunked:
+            # The end of such an answer cannot be told from a connection that broke.
+            raise DownloadError(_("{url}: the server does not say how long its answer is").format(url=url))
         if response.headers.get("Content-Encoding", "identity") != "identity":
             raise DownloadError(_("{url}: the server encodes what it was asked to send as it is").format(url=url))
 
