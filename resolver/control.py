@@ -54,7 +54,7 @@ class Origin:
 
 
 def _accepted_layer(store: Store) -> tuple[Layer, Loaded]:
-    accepted = store.accepted()
+    accepted = store.accepted() if (store.path / "releases").is_dir() else None
     if accepted is None:
         raise Unavailable(
             _("{path} holds no release yet").format(path=store.path),

@@ -118,7 +118,8 @@ class _Datagrams:
         return "upstream"
 
     def connectionLost(self, reason: TwistedFailure) -> None:
-        """Twisted calls this when the loop goes down; the socket is closed by `forget`."""
+        """Twisted calls this on a socket error (an ICMP message: nobody listens there), and when the loop goes down."""
+        self._upstreams.gone(self._token)
 
     def doRead(self) -> None:
         for _packet in range(MAX_PACKETS):
@@ -127,7 +128,6 @@ class _Datagrams:
             except BlockingIOError:
                 return
             except OSError:
-                # An ICMP error: nobody listens there.
                 self._upstreams.gone(self._token)
                 return
             self._upstreams.heard(self._token, data)
