@@ -141,6 +141,8 @@ class Fetcher(FetcherInterface):
             try:
                 connection.request("GET", _selector(url, connection), headers={**_HEADERS, **headers})
                 response = connection.getresponse()
+                if self.clock() >= ends:
+                    raise TimeoutError
                 self._check(url, response, answer)
                 while chunk := response.read1(CHUNK_BYTES):
                     yield chunk
