@@ -126,8 +126,13 @@ def _prefixes(intervals: Intervals, version: int) -> tuple[str, ...]:
 
 def _boxes(boxes: Sequence[tuple[int, int, int, int]], version: int) -> tuple[str, ...]:
     return tuple(
-        f"{address_text(version, first)}-{address_text(version, last)} {low}-{high}" for first, last, low, high in boxes
+        f"{_range(address_text(version, first), address_text(version, last))} {_range(str(low), str(high))}"
+        for first, last, low, high in boxes
     )
+
+
+def _range(first: str, last: str) -> str:
+    return first if first == last else f"{first}-{last}"
 
 
 def _common(held: tuple[Box, ...], wish: tuple[Box, ...]) -> tuple[Box, ...]:
