@@ -14,11 +14,14 @@ import click
 from blocker.cli.ask import Secrets, ask_text, require
 from feeds.errors import Rejected
 from feeds.language import _
+from feeds.terminal import hint, printable
 
 if TYPE_CHECKING:
     from blocker.guard import Guard
     from blocker.keys import Key
     from blocker.register import Register
+
+TRIES = 3  # at typing a passphrase
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -142,9 +145,17 @@ class Signing:
         require(*self.needed())
         name = ask_text(self.officer, "--officer", _("Your officer id"))
         path = key_path(self.key_file)
+        if not keys.is_encrypted(path):
+            return Acting(name, keys.load(path, None))
         secrets = Secrets(self.passphrase_fd, self.passphrase_file)
-        passphrase = secrets.existing(str(path)) if keys.is_encrypted(path) else None
-        return Acting(name, keys.load(path, passphrase))
+        for tries_left in reversed(range(1 if secrets.given else TRIES)):
+            try:
+                return Acting(name, keys.load(path, secrets.existing(str(path))))
+            except Rejected as error:
+                if not tries_left:
+                    raise
+                hint("  " + printable(error.what))
+        raise AssertionError
 
 
 def key_path(key_file: Path | None) -> Path:

@@ -7,7 +7,7 @@ import click
 
 from blocker.cli.ask import Secrets, ask, ask_text, ask_yes, command_text, interactive, require
 from blocker.cli.desk import file_of, now, register_option, secret_options, url_of
-from blocker.cli.officer import accept_passphrase, make_key, read_id, read_public
+from blocker.cli.officer import accept_passphrase, check_free, make_key, read_id, read_public
 from feeds.errors import Rejected
 from feeds.language import _
 from feeds.manifest import Contact
@@ -126,10 +126,16 @@ def init(
     places.check_free()
     own_names, own_keys = _pairs(names, "--officer-name"), _pairs(public_keys, "--officer-public-key")
     ids = _officer_ids(officers, own_names, own_keys)
-    roots = _make_root_keys(places, secrets)
     keys_made = officer_keys or base / "officer-keys"
+    here = [i for i in ids if not own_keys.get(i)]
+    for i in here:
+        check_free(keys_made / f"{i}.pem")
+    # All passphrases before the first file, so that stopping halfway leaves nothing behind.
+    root_secrets = _root_secrets(secrets)
+    own_secrets = {i: secrets.new(_("the key of officer {id}").format(id=i), accept_passphrase) for i in here}
+    roots = _make_root_keys(places.root_keys, root_secrets)
     certified = tuple(
-        Officer(i, read_public(own_keys[i]) if own_keys.get(i) else _make_officer_key(keys_made, i, secrets))
+        Officer(i, _make_officer_key(keys_made, i, own_secrets[i]) if i in own_secrets else read_public(own_keys[i]))
         for i in ids
     )
     made = found(Authority(who, full, training, contact, certified, own_names), places, roots, now())
@@ -215,23 +221,24 @@ def _id_or_none(text: str) -> str:
     return read_id(text) if text else ""
 
 
-def _make_root_keys(places: "Places", secrets: Secrets) -> "list[Key]":
-    from blocker import keys
+def _root_secrets(secrets: Secrets) -> list[bytes]:
     from blocker.publishing.sign import ROOT_KEYS
 
-    places.root_keys.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not secrets.given:
         hint(_("Now the three root keys. Two of them together certify officers; give each to another person."))
-    made = []
-    for number in range(1, ROOT_KEYS + 1):
-        path = places.root_keys / f"root-{number}.pem"
-        made.append(keys.create(path, secrets.new(_("root key {n}").format(n=number), accept_passphrase)))
-    return made
+    return [secrets.new(_("root key {n}").format(n=n), accept_passphrase) for n in range(1, ROOT_KEYS + 1)]
 
 
-def _make_officer_key(directory: Path, who: str, secrets: Secrets) -> str:
+def _make_root_keys(directory: Path, secrets: list[bytes]) -> "list[Key]":
+    from blocker import keys
+
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return make_key(directory / f"{who}.pem", secrets)
+    return [keys.create(directory / f"root-{n}.pem", secret) for n, secret in enumerate(secrets, 1)]
+
+
+def _make_officer_key(directory: Path, who: str, secret: bytes) -> str:
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return make_key(directory / f"{who}.pem", secret)
 
 
 def _report(
@@ -258,7 +265,7 @@ def _report(
         (_("Register"), data["register"]),
         (_("Root keys (offline, in three hands)"), str(places.root_keys)),
         (_("Officers"), ", ".join(o.id for o in officers)),
-        (_("Officers' keys made here (hand them over)"), ", ".join(here.values()) or _("none")),
+        *((_("Key of officer {id} (hand it over)").format(id=i), path) for i, path in here.items()),
         (_("Feed (to the web server)"), str(places.feed)),
         (_("Feed's keys (on the publishing host)"), str(places.feed_keys)),
         (_("Trust anchor (to the ISPs)"), str(places.anchor)),

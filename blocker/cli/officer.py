@@ -80,7 +80,9 @@ def new(file: Path | None, passphrase_fd: int | None, passphrase_file: Path | No
             explain=_("a file on your own machine or token; it will be encrypted with your passphrase"),
         )
     ).expanduser()
-    public = make_key(path, Secrets(passphrase_fd, passphrase_file))
+    check_free(path)
+    secret = Secrets(passphrase_fd, passphrase_file).new(str(path), accept_passphrase)
+    public = make_key(path, secret)
     beside = path.with_name(path.name + ".pub")
     answer(
         as_json,
@@ -94,17 +96,21 @@ def new(file: Path | None, passphrase_fd: int | None, passphrase_file: Path | No
     )
 
 
-def make_key(path: Path, secrets: Secrets) -> str:
-    """A new key file, encrypted, with its public half beside it; the public key."""
-    from blocker import keys
-
+def check_free(path: Path) -> None:
+    """Raises Rejected if a file stands there, before anybody thinks of a passphrase."""
     if path.exists():
         raise Rejected(
             _("there is already a file {path}").format(path=path),
             kept=_("the file that was there"),
             then=_("choose another name"),
         )
-    made = keys.create(path, secrets.new(str(path), accept_passphrase))
+
+
+def make_key(path: Path, passphrase: bytes) -> str:
+    """A new key file, encrypted, with its public half beside it; the public key."""
+    from blocker import keys
+
+    made = keys.create(path, passphrase)
     path.with_name(path.name + ".pub").write_text(made.public_hex + "\n", encoding="ascii")
     return made.public_hex
 

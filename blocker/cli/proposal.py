@@ -101,7 +101,7 @@ def sign(number: str | None, yes: bool, register_url: str | None, signing: Signi
     with opened(register_url) as register:
         chosen = read_number(register, number, ProposalState.DRAFT)
         if interactive() and not yes:
-            plan = register.proposals.plan(chosen, now())
+            plan = register.proposals.plan(chosen, now(), load_guard(register.training))
             click.echo(plan_text(plan), err=True)
             if not ask_yes(_("Sign this proposal?")):
                 raise Refused(_("not signed"), kept=_("the draft is as it was"))

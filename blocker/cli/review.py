@@ -94,10 +94,12 @@ def approve(
             check_four_eyes(plan.proposal.proposer, signing.officer)
         if interactive():
             click.echo(plan_text(plan), err=True)
+        # The key comes first, so that no written reason is lost to a mistyped passphrase.
+        me = signing.open() if interactive() else None
         reasons = _confirm_each(plan.confirm, given, chosen)
         if interactive() and not yes and not ask_yes(_("Approve proposal {n}?").format(n=chosen)):
             raise Refused(_("not approved"), kept=_("the proposal still waits for a review"))
-        me = signing.open()
+        me = me or signing.open()
         register.proposals.approve(chosen, me.officer, me.key, guard, reasons, now())
         view = register.proposals.get(chosen)
     answer(
