@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from feeds.name import DomainName
+from feeds.pruning import prune
 from feeds.render import formats, render
 from feeds.rule import Action
 from tests.golden.sample import CANARIES, NOW, RULES, accepted, rule
@@ -48,6 +50,20 @@ def test_named_checkzone_takes_the_golden_zone(name: str, need_program: NeedProg
     done = subprocess.run([checker, "rpz.blocker", path], capture_output=True, text=True, timeout=30)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "loaded serial 7001" in done.stdout
+
+
+@pytest.mark.data
+def test_named_checkzone_takes_a_real_list(
+    tmp_path: Path, need_program: NeedProgram, real_list: Callable[[str], list[str]]
+) -> None:
+    checker = need_program("named-checkzone", "bind9-utils")
+    names = dict.fromkeys(real_list("threat-vn.domains.txt"))
+    rules = prune(rule(DomainName.parse(name).name.text, number=n) for n, name in enumerate(names, 1)).kept
+    rendering = render("rpz", accepted(rules), NOW)
+    (tmp_path / "zone").write_text("".join(rendering))
+    assert rendering.left_out == {}
+    done = subprocess.run([checker, "rpz.blocker", tmp_path / "zone"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def serve(tmp_path: Path, need_program: NeedProgram, zone: str) -> tuple[list[str], int]:
