@@ -41,7 +41,7 @@ SQLITE = {
 
 _POSTGRESQL_FUNCTIONS = (
     """CREATE OR REPLACE FUNCTION append_only() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN RAISE EXCEPTION 'the table % is append-only', TG_TABLE_NAME; END $$""",
+BEGIN RAISE EXCEPTION USING MESSAGE = 'the table ' || TG_TABLE_NAME || ' is append-only'; END $$""",
     f"""CREATE OR REPLACE FUNCTION event_next_link() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   IF {_NEXT_LINK} THEN RAISE EXCEPTION 'the table event is append-only'; END IF;
