@@ -31,7 +31,8 @@ LEFT_OUT_WORDS = {
     "dns-only": N_("prefix rules whose action only a resolver can carry out"),
     "too-long": N_("owner names that do not fit 255 octets with the zone name"),
     "rpz-word": N_("names that end in a word with which RPZ marks other triggers"),
-    "canary": N_("canaries that are malformed, or whose names are listed"),
+    "canary": N_("canaries that are malformed, or named twice"),
+    "canary-name": N_("exact rules at the name of a canary, which is answered there instead"),
 }
 
 

@@ -22,7 +22,7 @@ from feeds.name import DomainName
 from feeds.prefix import Prefix
 from feeds.pruning import holes
 from feeds.render.form import Format, Rendering, View, by_name, count, prefix_rules
-from feeds.rule import Action, Category, NameTarget, Rule, Scope
+from feeds.rule import Action, Category, NameTarget, Rule, Scope, Target
 
 TTL_SECONDS = 300
 REFRESH_SECONDS, RETRY_SECONDS = 300, 60
@@ -147,28 +147,39 @@ def _writable(rules: Iterable[Rule], room: int, left_out: dict[str, int]) -> Ite
 
 
 def _with_canaries(view: View, left_out: dict[str, int]) -> list[Rule]:
-    """The name rules with the manifest's canaries among them, in canonical order; a listed name keeps its rule."""
-    named = [rule for rule in view.rules if isinstance(rule.target, NameTarget)]
-    asked = {canary.name for canary in view.manifest.canaries}
-    taken = {name for rule in named if asked and (name := str(rule.target).removeprefix("=")) in asked}
-    added: list[Rule] = []
+    """The name rules with the manifest's canaries among them, in canonical order.
+
+    A canary stands before an exact rule of its name, here as in the resolver.
+    """
+    canaries: dict[Target, Rule] = {}
     for canary in view.manifest.canaries:
-        rule = _canary_rule(canary, view.manifest)
-        if rule is None or canary.name in taken:
+        made = _canary_rule(canary, view.manifest)
+        if made is None or made.target in canaries:
             count(left_out, "canary")
         else:
-            taken.add(canary.name)
-            added.append(rule)
-    return sorted([*named, *added], key=lambda rule: rule.key) if added else named
+            canaries[made.target] = made
+    named: list[Rule] = []
+    for rule in view.rules:
+        if isinstance(rule.target, NameTarget):
+            if canaries and rule.target in canaries:
+                count(left_out, "canary-name")
+            else:
+                named.append(rule)
+    return sorted([*named, *canaries.values()], key=lambda rule: rule.key) if canaries else named
 
 
 def _canary_rule(canary: Canary, manifest: Manifest) -> Rule | None:
     """The canary as if it were a rule, so that it is laid out among them; None where it is malformed."""
     try:
-        target = NameTarget(DomainName(canary.name), Scope.EXACT)
-        entry = f"{manifest.authority}:1"
         return Rule(
-            target, canary.action, entry, Category.COURT_ORDER, "canary", 1, data=canary.data, extra=_CANARY_MARK
+            NameTarget(DomainName(canary.name), Scope.EXACT),
+            canary.action,
+            f"{manifest.authority}:1",
+            Category.COURT_ORDER,
+            "canary",
+            1,
+            data=canary.data,
+            extra=_CANARY_MARK,
         )
     except Rejected:
         return None

@@ -148,13 +148,17 @@ def test_a_name_cannot_pose_as_another_trigger() -> None:
     assert rendering.left_out == {"rpz-word": 2}
 
 
-def test_a_listed_name_wins_over_a_canary_and_a_malformed_canary_is_left_out() -> None:
-    canaries = ({"name": "a.example", "action": "drop"}, {"name": "..", "action": "drop"})
-    rendering = render("rpz", accepted([rule("=a.example")], canaries=canaries), NOW)
-    made = "".join(rendering)
-    assert "a.example CNAME . ;" in made
-    assert "rpz-drop" not in made
-    assert rendering.left_out == {"canary": 2}
+def test_a_canary_stands_before_an_exact_rule_of_its_name_and_a_malformed_one_is_left_out() -> None:
+    names = {"a.example": "drop", "b.example": "nodata", "..": "drop"}
+    canaries = tuple({"name": name, "action": action} for name, action in names.items())
+    rendering = render("rpz", accepted([rule("=a.example"), rule("b.example", number=2)], canaries=canaries), NOW)
+    made = [line for line in "".join(rendering).splitlines() if "CNAME" in line]
+    assert made == [
+        "a.example CNAME rpz-drop. ; canary",
+        "b.example CNAME *. ; canary",
+        "*.b.example CNAME .",
+    ]
+    assert rendering.left_out == {"canary": 1, "canary-name": 1}
 
 
 def test_plain_blocks_nothing_that_an_exception_frees() -> None:
