@@ -29,6 +29,7 @@ MAX_QUERY_BYTES = 4096  # over UDP; a longer one is cut off by the kernel and th
 RECEIVE_BUFFER = 4 << 20
 _SO_RCVBUFFORCE = 33
 _IP_MTU_DISCOVER, _IP_PMTUDISC_OMIT = 10, 5
+_IP_PKTINFO = 8
 
 Log = Callable[..., None]
 
@@ -117,14 +118,18 @@ class Edge:
 
 
 class DatagramClient(NamedTuple):
-    """Whoever sent a datagram."""
+    """Whoever sent a datagram. `route`: from which of our addresses to answer, as the kernel gave it."""
 
     sock: socket.socket
     address: Any
+    route: Any = None
 
     def send(self, data: bytes) -> None:
         try:
-            self.sock.sendto(data, self.address)
+            if self.route is None:
+                self.sock.sendto(data, self.address)
+            else:
+                self.sock.sendmsg((data,), self.route, 0, self.address)
         except OSError:
             # A full send buffer or a client that is gone: a datagram may be lost, the client asks again.
             return
@@ -149,30 +154,52 @@ class DatagramListener:
         self._sock.close()
 
     def doRead(self) -> None:
-        edge, sock, local = self._edge, self._sock, self._local
+        edge, local, following = self._edge, self._local, self.following
         query, took = edge.session.query, edge.session.counters.took
-        receive, send = sock.recvfrom, sock.sendto
         before = monotonic()
         for _packet in range(PACKETS_PER_TURN):
             try:
-                data, address = receive(MAX_QUERY_BYTES)
+                data, client = following()
             except OSError:
                 return
             try:
-                effects = query(data, DatagramClient(sock, address), False, before, local)
+                effects = query(data, client, False, before, local)
                 if len(effects) == 1 and type(effects[0]) is Reply:
-                    send(effects[0].data, address)
+                    client.send(effects[0].data)
+                    after = monotonic()
+                    took(after - before)
+                    before = after
                 elif effects:
                     edge.perform(effects)
                     before = monotonic()
-                    continue
-                after = monotonic()
-                took(after - before)
-                before = after
-            except OSError:
-                continue
             except Exception as error:
                 edge.fault(error)
+
+    def following(self) -> tuple[bytes, DatagramClient]:
+        """The next packet; raises OSError when there is none."""
+        data, address = self._sock.recvfrom(MAX_QUERY_BYTES)
+        return data, DatagramClient(self._sock, address)
+
+
+class WildcardListener(DatagramListener):
+    """A UDP socket bound to all addresses: the answer must leave from the one that was asked."""
+
+    def following(self) -> tuple[bytes, DatagramClient]:
+        data, ancillary, _flags, address = self._sock.recvmsg(MAX_QUERY_BYTES, 128)
+        route = None
+        for level, kind, value in ancillary:
+            if level == socket.IPPROTO_IP and kind == _IP_PKTINFO:
+                # Our address stands second and third (ip(7)); the way back is the routing table's choice.
+                route = [(level, kind, bytes(4) + value[4:])]
+            elif level == socket.IPPROTO_IPV6 and kind == socket.IPV6_PKTINFO:
+                route = [(level, kind, value)]
+        return data, DatagramClient(self._sock, address, route)
+
+
+def datagram_listener(sock: socket.socket, edge: Edge) -> DatagramListener:
+    """The listener that fits what the socket is bound to."""
+    wildcard = ip_address(sock.getsockname()[0]).is_unspecified
+    return (WildcardListener if wildcard else DatagramListener)(sock, edge)
 
 
 class StreamListener(Factory):
@@ -321,7 +348,9 @@ def udp_socket(host: str, port: int) -> socket.socket:
     try:
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, int(ip_address(host).is_unspecified))
         else:
+            sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, int(ip_address(host).is_unspecified))
             # A forged ICMP message must not make the kernel cut our answers into fragments (RFC 9715 appendix A).
             sock.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _IP_PMTUDISC_OMIT)
         try:

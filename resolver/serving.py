@@ -32,7 +32,16 @@ from resolver.frames import Assembler, Hour, LoadFailure, NewPolicy
 from resolver.metrics import Counters, ResolverCollector, Standing
 from resolver.policy import EMPTY, Policy
 from resolver.rights import Rights
-from resolver.server import DatagramListener, Edge, StreamLimits, StreamListener, is_local, tcp_socket, udp_socket
+from resolver.server import (
+    DatagramListener,
+    Edge,
+    StreamLimits,
+    StreamListener,
+    datagram_listener,
+    is_local,
+    tcp_socket,
+    udp_socket,
+)
 from resolver.session import Config, Session
 from resolver.systemd import Notifier
 from resolver.upstream import Address, Upstreams
@@ -215,7 +224,7 @@ class Resolver:
         if self.standing.open:
             self._log("open", warning="nothing is enforced until a release comes")
         for sock in self._datagrams:
-            self._reactor.addReader(DatagramListener(sock, self.edge))
+            self._reactor.addReader(datagram_listener(sock, self.edge))
         for sock in self._streams:
             listener = StreamListener(
                 self.edge, self._settings.streams, self._connections, self._reactor, is_local(sock)

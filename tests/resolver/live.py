@@ -11,7 +11,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -132,7 +132,6 @@ class LiveResolver:
     metrics_port: int
     log_path: Path
     host: str = "127.0.0.1"
-    extra: dict[str, Any] = field(default_factory=dict)
 
     def log(self) -> list[dict[str, Any]]:
         """The JSON lines it wrote so far."""
@@ -173,18 +172,29 @@ class LiveResolver:
 
 
 @contextmanager
-def resolver(tmp_path: Path, upstreams: list[str], *arguments: str, wait: bool = True) -> Iterator[LiveResolver]:
-    """Started, and (unless told otherwise) enforcing."""
+def resolver(
+    tmp_path: Path,
+    upstreams: list[str],
+    *arguments: str,
+    wait: bool = True,
+    hosts: tuple[str, ...] = ("127.0.0.1", "[::1]"),
+    environ: dict[str, str] | None = None,
+    user: str = "root",
+) -> Iterator[LiveResolver]:
+    """Started, and (unless told otherwise) enforcing. `user`: whom to become when the tests run as root."""
     port, metrics = free_port(), free_port()
     log = tmp_path / f"log-{port}"
-    command = [BLOCKER, "dns", "serve", "--listen", f"127.0.0.1:{port}", "--listen", f"[::1]:{port}"]
+    command = [BLOCKER, "dns", "serve"]
+    for host in hosts:
+        command += ["--listen", f"{host}:{port}"]
     command += ["--metrics", f"127.0.0.1:{metrics}", *arguments]
     for one in upstreams:
         command += ["--upstream", one]
     if os.geteuid() == 0:
-        command += ["--user", "root"]
+        command += ["--user", user]
     with log.open("wb") as stderr:
-        process = subprocess.Popen(command, stderr=stderr, stdout=subprocess.DEVNULL)
+        environment = {**os.environ, **(environ or {})}
+        process = subprocess.Popen(command, stderr=stderr, stdout=subprocess.DEVNULL, env=environment)
     live = LiveResolver(process, port, metrics, log)
     try:
         if wait:

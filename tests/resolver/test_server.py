@@ -1,8 +1,10 @@
 """Real sockets: datagrams and streams, their limits, and what becomes of a process that is told to stop."""
 
+import pwd
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -208,6 +210,71 @@ def test_an_idle_connection_is_closed(tmp_path):
     assert not transport.disconnecting
     clock.advance(1)
     assert transport.disconnecting, "octets that make no message earn no time"
+
+
+@pytest.mark.parametrize(("bound", "asked"), [("0.0.0.0", "127.0.0.9"), ("[::]", "::1")])
+def test_bound_to_all_addresses_it_answers_from_the_one_that_was_asked(tmp_path, double, bound, asked):
+    names = plain_list(tmp_path, "a.com")
+    more = {"hosts": (bound,)}
+    with resolver(tmp_path, [double.address], "--list", str(names), "--trial", **more) as live:
+        for name, rcode in (("a.com", dns.rcode.NXDOMAIN), ("b.net", dns.rcode.NOERROR)):
+            # dnspython takes an answer from the address asked only.
+            reply = dns.query.udp(dns.message.make_query(name, "A"), asked, port=live.port, timeout=3)
+            assert reply.rcode() == rcode
+
+
+def test_systemd_is_told_when_it_is_ready_alive_reloading_and_stopping(tmp_path, double):
+    with tempfile.TemporaryDirectory() as short, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+        notify.bind(f"{short}/n")
+        notify.settimeout(10)
+        names = plain_list(tmp_path, "a.com")
+        environ = {"NOTIFY_SOCKET": f"{short}/n", "WATCHDOG_USEC": "200000"}
+        with resolver(tmp_path, [double.address], "--list", str(names), environ=environ) as live:
+            heard: list[str] = []
+
+            def hears(word: str) -> str:
+                while not heard or word not in heard[-1]:
+                    heard.append(notify.recv(1000).decode())
+                return heard[-1]
+
+            hears("READY=1")
+            hears("WATCHDOG=1")
+            live.process.send_signal(signal.SIGHUP)
+            assert "MONOTONIC_USEC=" in hears("RELOADING=1")
+            hears("READY=1")
+            live.process.send_signal(signal.SIGTERM)
+            hears("STOPPING=1")
+
+
+@pytest.mark.root
+@pytest.mark.usefixtures("need_root")
+@pytest.mark.parametrize("user", ["nobody", "daemon"])
+def test_root_is_given_up_with_all_groups_and_swaps_still_work(double, user):
+    with tempfile.TemporaryDirectory() as name:
+        where = Path(name)
+        where.chmod(0o755)
+        names = plain_list(where, "a.com")
+        with resolver(where, [double.address], "--list", str(names), user=user) as live:
+            pid = live.process.pid
+            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+            uid, gid = pwd.getpwnam(user).pw_uid, pwd.getpwnam(user).pw_gid
+            for process in (str(pid), *children):
+                status = dict(
+                    line.split(":\t", 1)
+                    for line in Path(f"/proc/{process}/status").read_text().splitlines()
+                    if ":\t" in line
+                )
+                assert set(status["Uid"].split()) == {str(uid)}
+                assert set(status["Gid"].split()) == {str(gid)}
+                assert not status["Groups"].split()
+                assert int(status["CapEff"], 16) == 0
+            plain_list(where, "b.com")
+            live.process.send_signal(signal.SIGHUP)
+            live.waits_for("enforcing", 2)
+            assert live.asks("b.com").rcode() == dns.rcode.NXDOMAIN
+            assert live.asks("x.net").rcode() == dns.rcode.NOERROR
+            assert live.asks("y.net", tcp=True).rcode() == dns.rcode.NOERROR
+            assert live.metrics()["blocker_dns_faults_total"] == 0
 
 
 def test_ports_in_use_are_one_sentence(live, tmp_path, double):
