@@ -10,7 +10,7 @@ import re
 import stat
 import sys
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,6 +22,7 @@ from feeds.terminal import printable
 
 Value = TypeVar("Value")
 MAX_SECRET_BYTES = 4096
+MAX_LINES_BYTES = 64 << 20
 
 
 def interactive() -> bool:
@@ -46,11 +47,6 @@ def require(*needed: tuple[str, object]) -> None:
                 options=", ".join(missing)
             )
         )
-
-
-def as_is(text: str) -> str:
-    """Reads any text."""
-    return text
 
 
 def ask(
@@ -246,13 +242,21 @@ def _read_private(path: Path) -> bytes:
     return data
 
 
+def read_lines(path: Path) -> list[str]:
+    """The lines of a small text file that say something; `#` begins a comment line. Raises Rejected."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_LINES_BYTES + 1)
+        text = data.decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Rejected(_("the file {path} cannot be read: {why}").format(path=path, why=error)) from None
+    if len(data) > MAX_LINES_BYTES:
+        raise Rejected(_("the file {path} is larger than {max} bytes").format(path=path, max=MAX_LINES_BYTES))
+    return [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+
+
 def command_text(*words: object) -> str:
     """A command to type, each word quoted as a shell needs it."""
     import shlex
 
     return shlex.join(["blocker", *map(str, words)])
-
-
-def unique(items: Sequence[str]) -> tuple[str, ...]:
-    """The items without repetition, in order."""
-    return tuple(dict.fromkeys(items))

@@ -145,7 +145,7 @@ def import_(
             reading = Reading(common, advance)
             additions = reading.additions(chain([first], sheet))
             report = register.proposals.add(chosen, additions, load_guard(register.training), moment)
-    report = replace(report, refused=(*reading.unread, *report.refused))
+    report = replace(report, refused=tuple(sorted((*reading.unread, *report.refused), key=_row_number)))
     if errors is not None and report.refused:
         write_errors(path, errors, by_row(report))
     answer(
@@ -175,10 +175,15 @@ def by_row(report: AddReport) -> dict[int, tuple[Problem, ...]]:
     """Every reason of every refused row, by the row's number."""
     out: dict[int, tuple[Problem, ...]] = {}
     for refusal in report.refused:
-        digits = "".join(c for c in refusal.place if c.isdigit())
-        if digits:
-            out[int(digits)] = out.get(int(digits), ()) + refusal.problems
+        number = _row_number(refusal)
+        out[number] = out.get(number, ()) + refusal.problems
     return out
+
+
+def _row_number(refusal: Refusal) -> int:
+    """The row's number, from its place (`row 17`)."""
+    found = re.search(r"\d+", refusal.place)
+    return int(found.group()) if found else 0
 
 
 def _completed(common: Common, first: SheetRow) -> Common:

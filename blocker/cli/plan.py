@@ -131,7 +131,7 @@ def rule_counts(report: AddReport) -> list[tuple[str, str, int, str]]:
     for refusal in report.refused:
         for rule in {p.rule for p in refusal.problems}:
             counts[key := (0, rule, _("refused"))] += 1
-            example.setdefault(key, refusal.target)
+            example.setdefault(key, refusal.target or refusal.place)
     order = {Severity.NEVER: (0, _("refused")), Severity.CONFIRM: (1, _("confirm")), Severity.WARN: (2, _("warning"))}
     for judged in (*report.confirm, *report.warnings):
         for finding in judged.findings:

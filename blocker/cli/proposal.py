@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from blocker.cli.additions import add
-from blocker.cli.ask import ask, ask_text, ask_yes, command_text, interactive, require
+from blocker.cli.ask import ask, ask_text, ask_yes, command_text, interactive, read_lines, require
 from blocker.cli.desk import Signing, load_guard, now, opened, register_option, signing_options
 from blocker.cli.imports import import_
 from blocker.cli.numbers import draft_option, entries_of, number_argument, read_number
@@ -167,7 +167,7 @@ def _change_command(verb: Verb, help_text: str) -> click.Command:
             chosen = read_number(register, number, ProposalState.DRAFT)
             named = list(entries)
             if from_file is not None:
-                named += from_file.read_text("utf-8-sig").split()
+                named += read_lines(from_file)
             if not named:
                 named = ask_text(None, "ENTRIES", _("Which entries (numbers, names or addresses)")).split()
             why = ask_text(reason, "--reason", _("Reason"))

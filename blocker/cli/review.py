@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from blocker.cli.ask import ask_text, ask_yes, command_text, interactive, require, tidy
+from blocker.cli.ask import ask_text, ask_yes, command_text, interactive, read_lines, require, tidy
 from blocker.cli.desk import Signing, load_guard, now, opened, register_option, signing_options
 from blocker.cli.numbers import number_argument, read_number
 from blocker.cli.plan import plan_data, plan_text, proposal_data, proposal_table, target_text
@@ -15,7 +15,6 @@ from feeds.errors import Problem, Refused, Rejected
 from feeds.language import _
 from feeds.terminal import answer, hint, json_option, printable
 
-MAX_CONFIRM_BYTES = 8 << 20
 WAITING = (ProposalState.SIGNED, ProposalState.EMERGENCY)
 
 
@@ -164,7 +163,8 @@ def break_glass(
             n=chosen, officer=me.officer
         ),
     )
-    hint(_("Next, the operator admits it when publishing: {command}").format(command=command_text("publish", "--help")))
+    command = command_text("publish", "--break-glass", view.sha256[:12])
+    hint(_("Next, the operator admits it when publishing: {command}").format(command=command))
     hint(
         _("and another officer confirms it within 72 hours: {command}").format(
             command=command_text("review", "approve", chosen)
@@ -176,7 +176,7 @@ def _confirmations(given: Sequence[str], file: Path | None) -> dict[str, str]:
     """`TARGET=REASON`; a target limited to the name itself is written with a `=` in front, as everywhere."""
     lines = [(text, "--confirm") for text in given]
     if file is not None:
-        lines += [(line, "--confirm-file") for line in _lines(file)]
+        lines += [(line, "--confirm-file") for line in read_lines(file)]
     out: dict[str, str] = {}
     for text, option in lines:
         start = 1 if text.startswith("=") else 0
@@ -188,18 +188,6 @@ def _confirmations(given: Sequence[str], file: Path | None) -> dict[str, str]:
             )
         out[target] = reason
     return out
-
-
-def _lines(file: Path) -> list[str]:
-    try:
-        with file.open("rb") as opened_file:
-            data = opened_file.read(MAX_CONFIRM_BYTES + 1)
-        text = data.decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise Rejected(_("the file {path} cannot be read: {why}").format(path=file, why=error)) from None
-    if len(data) > MAX_CONFIRM_BYTES:
-        raise Rejected(_("the file {path} is larger than {max} bytes").format(path=file, max=MAX_CONFIRM_BYTES))
-    return [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
 
 
 def _confirm_each(confirm: Sequence[Judged], given: Mapping[str, str], proposal: int) -> dict[str, str]:
