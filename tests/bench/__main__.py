@@ -142,7 +142,7 @@ def main() -> None:
         "",
         f"Command: `python -m tests.bench{' --small' if args.small else ''}`. Machine: {machine()}.",
         f"Date: {datetime.now(UTC):%Y-%m-%d}. Every step is the real command in its own process; CPU and peak",
-        "memory are the kernel's figures for it. Wall times move from run to run on shared machines; compare CPU and ratios.",
+        "memory are the kernel's figures for it. Wall times move from run to run; compare CPU and ratios.",
     ]
     for name in wanted:
         title, run = parts[name]
