@@ -6,6 +6,7 @@ from itertools import islice
 
 from blocker.guard import Finding, Severity
 from blocker.proposal import Change, Verb
+from blocker.proposal.document import Proposal
 from blocker.register import AddReport, EntryView, Judged, Plan, ProposalView, Refusal
 from blocker.workflow import ProposalState
 from feeds.language import N_, _
@@ -85,6 +86,18 @@ def plan_text(plan: Plan, everything: bool = False) -> str:
     parts += judged_section(_("To be confirmed one by one by the approving officer"), plan.confirm, most)
     parts += judged_section(_("Worth a look"), plan.warnings, most)
     return "\n".join(parts)
+
+
+def reasons_of(document: bytes) -> list[tuple[str, int]]:
+    """The reasons that a signed proposal gives for its new entries, with how many give each, commonest first."""
+    return Counter(item.reason for item in Proposal.of_bytes(document).additions).most_common()
+
+
+def reasons_text(reasons: Sequence[tuple[str, int]], everything: bool = False) -> str:
+    """A line for each reason."""
+    most = None if everything else SHOWN
+    rows = [(reason, count) for reason, count in reasons[:most]]
+    return "\n".join(_section(_("Reasons given"), (_("Reason"), _("Targets")), rows, len(reasons)))
 
 
 def counts_text(plan: Plan) -> str:

@@ -8,7 +8,7 @@ import click
 from blocker.cli.ask import ask_text, ask_yes, command_text, interactive, read_lines, require, tidy
 from blocker.cli.desk import Signing, load_guard, now, opened, register_option, signing_options
 from blocker.cli.numbers import number_argument, read_number
-from blocker.cli.plan import plan_data, plan_text, proposal_data, proposal_table, target_text
+from blocker.cli.plan import plan_data, plan_text, proposal_data, proposal_table, reasons_of, reasons_text, target_text
 from blocker.register import Judged
 from blocker.workflow import ProposalState, check_four_eyes
 from feeds.errors import Problem, Refused, Rejected
@@ -48,7 +48,12 @@ def show(number: str | None, everything: bool, register_url: str | None, as_json
     with opened(register_url) as register:
         chosen = read_number(register, number, *WAITING)
         plan = register.proposals.plan(chosen, now(), load_guard(register.training))
-    answer(as_json, plan_data(plan, everything), "" if as_json else plan_text(plan, everything))
+        reasons = reasons_of(register.proposals.document(chosen)) if plan.proposal.sha256 else []
+    answer(
+        as_json,
+        {**plan_data(plan, everything), "reasons": [{"reason": r, "targets": n} for r, n in reasons]},
+        "" if as_json else plan_text(plan, everything) + "\n" + reasons_text(reasons, everything),
+    )
     if plan.proposal.state in WAITING:
         hint(_("Next, approve it: {command}").format(command=command_text("review", "approve", chosen)))
         hint(_("or reject it: {command}").format(command=command_text("review", "reject", chosen)))
@@ -93,6 +98,7 @@ def approve(
             check_four_eyes(plan.proposal.proposer, signing.officer)
         if interactive():
             click.echo(plan_text(plan), err=True)
+            click.echo(reasons_text(reasons_of(register.proposals.document(chosen))), err=True)
         # The key comes first, so that no written reason is lost to a mistyped passphrase.
         me = signing.open() if interactive() else None
         reasons = _confirm_each(plan.confirm, given, chosen)

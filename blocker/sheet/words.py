@@ -20,7 +20,7 @@ HEADINGS: dict[str, tuple[str, ...]] = {
     "scope": ("phạm vi", "scope"),
     "category": (
         "loại", "category", "loại vi phạm", "loại hình", "nhóm", "phân loại", "hành vi", "hành vi vi phạm", "tội danh",
-        "danh mục", "type",
+        "danh mục", "type", "loại hành vi",
     ),
     "reason": ("lý do", "reason", "lí do", "mô tả", "nội dung", "nội dung vi phạm", "description"),
     "evidence": ("chứng cứ", "evidence", "bằng chứng", "sha256", "sha 256"),

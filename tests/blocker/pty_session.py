@@ -21,7 +21,7 @@ class Session:
         env = {**keep, "TERM": "dumb", "COLUMNS": str(columns), "PYTHONUTF8": "1", **environment}
         self.pid, self.terminal = pty.fork()
         if self.pid == 0:
-            os.execve(PROGRAM, ["blocker", *args], env)  # noqa: S606
+            os.execve(PROGRAM, ["blocker", *args], env)
         self.screen = ""
         self._read_to = 0
         self._raw = b""

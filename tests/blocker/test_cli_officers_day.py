@@ -55,6 +55,7 @@ def test_the_whole_way_of_a_decision(desk: Desk) -> None:
     number = desk.propose("hxxp://Ví-Dụ.example", "evil[.]test", "192.0.2.7")
     plan = desk.json("review", "show", number)
     assert plan["counts"]["added"] == 3
+    assert plan["reasons"] == [{"reason": "Cá cược", "targets": 3}]
     done = desk.run("review", "approve", number, *desk.signing("binh"))
     assert "blocker publish" in done.stderr
     keys = ("--repository", desk.folder / "feed", "--keys", desk.folder / "feed-keys")
