@@ -1,5 +1,6 @@
 """Queries per CPU second of the plain lane, with dnsperf as the client; one process, one core each."""
 
+import getpass
 import os
 import random
 import re
@@ -71,7 +72,7 @@ def measure(names: list[str], work: Path, seconds: int = 5) -> tuple[list[Rate],
     cached.write_text("".join(f"host{n}.good-{n % 97}.example A\n" for n in range(5000)))
     upstream, port = free_port(), free_port()
     stand_in = [sys.executable, str(ROOT / "deploy/demo/upstream.py"), "127.0.0.1", str(upstream)]
-    serve = [BLOCKER, "dns", "serve", "--list", str(listed), "--metrics", "off"]
+    serve = [BLOCKER, "dns", "serve", "--list", str(listed), "--metrics", "off", "--user", getpass.getuser()]
     serve += ["--listen", f"127.0.0.1:{port}", "--upstream", f"127.0.0.1:{upstream}"]
     with running(stand_in, cpus="1"):
         start = time.monotonic()
