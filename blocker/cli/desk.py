@@ -91,18 +91,23 @@ def file_of(url: str) -> Path | None:
     return Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite:///") else None
 
 
-@contextmanager
-def opened(register: str | None) -> "Iterator[Register]":
-    """The register, open; a missing file is said in words an officer understands."""
-    from blocker.register import Register
-
-    url = url_of(register)
+def check_file(url: str) -> None:
+    """Raises Rejected where the register should be a file and is not there; SQLite would make an empty one."""
     path = file_of(url)
     if path is not None and not path.exists():
         raise Rejected(
             _("there is no register at {path}").format(path=path),
             then=_("name it with --register FILE or in BLOCKER_REGISTER, or set one up: blocker register init"),
         )
+
+
+@contextmanager
+def opened(register: str | None) -> "Iterator[Register]":
+    """The register, open; a missing file is said in words an officer understands."""
+    from blocker.register import Register
+
+    url = url_of(register)
+    check_file(url)
     found = Register.open(url)
     try:
         yield found

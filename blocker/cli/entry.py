@@ -48,6 +48,7 @@ def entry() -> None:
 
 
 @entry.command("list", help=_("List entries. Searching ignores case and accents: «vi-du» finds «Ví-Dụ.vn»."))
+@click.argument("text", required=False, default="")
 @click.option("--search", default="", metavar="TEXT", help=_("Only those whose name or address contains this."))
 @click.option("--state", type=click.Choice([str(s) for s in EntryState]), help=_("Only those in this state."))
 @click.option("--category", type=click.Choice([str(c) for c in Category]), help=_("Only this category."))
@@ -57,6 +58,7 @@ def entry() -> None:
 @register_option
 @json_option
 def list_(
+    text: str,
     search: str,
     state: str | None,
     category: str | None,
@@ -69,7 +71,7 @@ def list_(
     """One line an entry."""
     with opened(register_url) as register:
         found = register.entries.search(
-            search.strip(),
+            (search or text).strip(),
             now(),
             state=EntryState(state) if state else None,
             category=Category(category) if category else None,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from blocker.cli.ask import ask_text, command_text, require
-from blocker.cli.desk import now, opened, register_option
+from blocker.cli.desk import check_file, now, opened, register_option, url_of
 from blocker.cli.init import init
 from blocker.workflow import ProposalState
 from feeds.errors import Rejected
@@ -109,6 +109,32 @@ def verify(root: Path | None, feed: Path | None, register_url: str | None, as_js
     with opened(register_url) as found:
         verified = found.verified(now(), keys, threshold, published, admit=lambda _emergency: True)
     answer(as_json, _verified_data(verified), _verified_text(verified))
+
+
+@register.command(help=_("Bring the database up to this version of the program. Make a backup first."))
+@register_option
+@json_option
+def upgrade(register_url: str | None, as_json: bool) -> None:
+    """Run the migrations; the append-only guards are put in place again."""
+    from blocker.register.database import Database
+
+    url = url_of(register_url)
+    check_file(url)
+    database = Database(url)
+    try:
+        before = database.revision()
+        if before is None:
+            raise Rejected(
+                _("there is no register at {path}").format(path=database.shown),
+                then=_("make one: blocker register init"),
+            )
+        database.upgrade()
+        after = database.revision()
+    finally:
+        database.close()
+    said = _("The register is up to date.") if before == after else _("The register is now at {version}.")
+    answer(as_json, {"before": before, "after": after}, said.format(version=after))
+    hint(_("Next, check it: {command}").format(command=command_text("register", "verify")))
 
 
 def _trusted(root: Path | None, feed: Path | None) -> "tuple[list[str], int, ChainHead | None]":

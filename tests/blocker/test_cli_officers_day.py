@@ -36,6 +36,15 @@ def test_init_refuses_a_place_that_is_taken_and_says_everything_that_is_there(de
         assert word in done.stderr
 
 
+def test_upgrade_leaves_a_current_register_as_it_is(desk: Desk) -> None:
+    done = desk.json("register", "upgrade")
+    assert done["before"] == done["after"]
+    assert desk.json("register", "status")["events"] == 1
+    assert not (desk.folder / "none.db").exists()
+    desk.run("register", "upgrade", "--register", desk.folder / "none.db", code=1)
+    assert not (desk.folder / "none.db").exists()
+
+
 def test_init_wants_two_officers(tmp_path: Path) -> None:
     (tmp_path / "pass").write_text(PASSPHRASE)
     (tmp_path / "pass").chmod(0o600)
