@@ -32,7 +32,9 @@ def main() -> None:
         sys.exit("this stand-in listens on loopback only")
     resolver = Same(sys.argv[3] if len(sys.argv) > 3 else "203.0.113.80")
     for tcp in (False, True):
-        DNSServer(resolver, address=address, port=port, tcp=tcp, logger=DNSLogger("-request,-reply,-truncated")).start_thread()
+        DNSServer(
+            resolver, address=address, port=port, tcp=tcp, logger=DNSLogger("-request,-reply,-truncated")
+        ).start_thread()
     print("ready", flush=True)
     threading.Event().wait()
 
