@@ -20,7 +20,7 @@ check format ruff format --check .
 check mypy mypy
 check imports lint-imports --no-cache
 if [ "$all" = yes ]; then marks=""; else marks="not slow"; fi
-check pytest pytest -n "${BLOCKER_TEST_JOBS:-2}" --dist loadgroup -m "$marks" "$@"
+check pytest pytest -n "${BLOCKER_TEST_JOBS:-2}" --dist loadfile -m "$marks" "$@"
 
 if [ -n "$failed" ]; then
     say "Failed:$failed"

@@ -45,12 +45,17 @@ def serve(directory: Path, listen: tuple[tuple[str, int], ...], as_json: bool) -
                 then=_("choose another address with --listen, or stop what listens there"),
             ) from None
     urls = [f"http://{label(host, port)}/" for host, port in ports]
-    answer(
-        as_json,
-        {"directory": str(directory), "urls": urls},
-        _("Serving {directory} at {urls}").format(directory=directory, urls=" ".join(urls)),
-    )
-    reactor.callWhenRunning(notifier.send, "READY=1")
+
+    def announce() -> None:
+        answer(
+            as_json,
+            {"directory": str(directory), "urls": urls},
+            _("Serving {directory} at {urls}").format(directory=directory, urls=" ".join(urls)),
+        )
+        notifier.send("READY=1")
+
+    # Not before: until the reactor runs, SIGTERM would end the process without a word to anybody.
+    reactor.callWhenRunning(announce)
     if notifier.watchdog_seconds:
         from twisted.internet.task import LoopingCall
 
