@@ -90,8 +90,10 @@ title "Officer An proposes the list; the guard judges every line, and what it re
 proposal=$(blocker proposal new --decision "12/QĐ-STTTT" --json 2>/dev/null | value proposal)
 run proposal import "$list" --proposal "$proposal" --category gambling --reason "Trang cờ bạc trái phép" \
     --errors "$work/errors.csv" || [ $? -eq 6 ]
-say "The sheet comes back with its errors; corrected, it is imported again:"
-grep -m 4 ERRORS "$work/errors.csv" | cut -c 1-160 || true
+if [ -s "$work/errors.csv" ]; then
+    say "The sheet comes back with its errors; corrected, it is imported again:"
+    grep -m 4 ERRORS "$work/errors.csv" | cut -c 1-160
+fi
 
 title "What could hurt others needs a second look at each target; this demo leaves those out"
 blocker proposal show "$proposal" --all --json > "$work/plan.json"
@@ -156,7 +158,7 @@ run review approve "$proposal" --yes --officer binh --key "$work/authority/offic
 run publish --repository "$work/authority/feed" --keys "$work/authority/feed-keys"
 run feed pull
 sleep 2
-run dns query "www.$refused" --server "127.0.0.1:$dns_port"
+run dns query "$refused" --server "127.0.0.1:$dns_port"
 
 say ""
 say "Done: decided, checked, approved by two, published, verified, enforced, counted, and unblocked again."
