@@ -26,6 +26,7 @@ from feeds.errors import Failure, Unavailable
 from feeds.floor import is_icann_suffix
 from feeds.language import _
 from feeds.rule import hours
+from feeds.systemd import Notifier
 from resolver.control import RELOAD, Origin, start
 from resolver.endpoint import serve_metrics
 from resolver.frames import Assembler, Hour, LoadFailure, NewPolicy
@@ -43,7 +44,6 @@ from resolver.server import (
     udp_socket,
 )
 from resolver.session import Config, Session
-from resolver.systemd import Notifier
 from resolver.upstream import Address, Upstreams
 
 TURN_SECONDS = 1.0

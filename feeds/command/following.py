@@ -6,6 +6,7 @@ long as a look does not last longer than all its time limits together.
 
 import http.client
 import json
+import os
 import random
 import signal
 import sys
@@ -18,13 +19,14 @@ import click
 from tuf.api.exceptions import DownloadError
 
 from feeds.command.pulling import pulled_data, pulled_text
-from feeds.command.service import Listen, Notifier, label
+from feeds.command.service import Listen, label
 from feeds.command.state import now, state_option
 from feeds.errors import Unavailable
 from feeds.fetching import BOUNDS, Bounds, Fetcher
 from feeds.follower import EVERY_SECONDS, WAKE_PAUSE_SECONDS, Follower, Pace, Turn, Wakes
 from feeds.language import _
 from feeds.store import Store
+from feeds.systemd import Notifier
 from feeds.terminal import json_option, printable
 
 HINT = "hint"
@@ -136,7 +138,7 @@ class _Looker:
 
 def _watch(looker: _Looker, thread: threading.Thread, stop: threading.Event, ready: threading.Event) -> None:
     """Tell systemd how we are until the end."""
-    notifier = Notifier()
+    notifier = Notifier(os.environ)
     pause = min(notifier.watchdog_seconds or 3600.0, 3600.0)
     said = False
     while not stop.is_set():

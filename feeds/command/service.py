@@ -1,10 +1,6 @@
 """What the long-running commands share: addresses to listen on, and telling systemd how they are."""
 
 import ipaddress
-import os
-import socket
-from collections.abc import Mapping
-from contextlib import suppress
 
 import click
 
@@ -34,22 +30,3 @@ class Listen(click.ParamType[tuple[str, int]]):
 def label(host: str, port: int) -> str:
     """`127.0.0.1:8080`, `[::1]:8080`."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-class Notifier:
-    """sd_notify(3): datagrams to systemd's socket, if there is one; a failure to send is nobody's concern."""
-
-    def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
-        path = environ.get("NOTIFY_SOCKET", "")
-        self._address = "\0" + path[1:] if path.startswith("@") else path
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) if path else None
-        meant = environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
-        asked = environ.get("WATCHDOG_USEC", "")
-        # Twice as often as systemd asks for (sd_watchdog_enabled(3)); 0 for never.
-        self.watchdog_seconds = int(asked) / 2e6 if meant and asked.isdigit() else 0.0
-
-    def send(self, *lines: str) -> None:
-        """`READY=1`, `STATUS=...`, `WATCHDOG=1`, `STOPPING=1`."""
-        if self._socket is not None:
-            with suppress(OSError):
-                self._socket.sendto("\n".join(lines).encode(), socket.MSG_DONTWAIT, self._address)

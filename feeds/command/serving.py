@@ -1,13 +1,15 @@
 """`blocker feed serve`: the feed's files over HTTP with the change hint."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 import click
 
-from feeds.command.service import Listen, Notifier, label
+from feeds.command.service import Listen, label
 from feeds.errors import Unavailable
 from feeds.language import _
+from feeds.systemd import Notifier
 from feeds.terminal import answer, json_option
 
 
@@ -30,7 +32,7 @@ def serve(directory: Path, listen: tuple[tuple[str, int], ...], as_json: bool) -
     from feeds.server import serve as serve_on
 
     reactor: Any = chosen
-    notifier = Notifier()
+    notifier = Notifier(os.environ)
     ports = []
     for host, port in listen:
         try:
