@@ -19,10 +19,10 @@ from blocker.cli.numbers import read_number
 from blocker.cli.plan import report_data, report_text
 from blocker.proposal import Addition
 from blocker.register import AddReport, Refusal
-from blocker.sheet import SheetRow, read_sheet, write_errors
+from blocker.sheet import SheetRow, read_sheet, write_errors, write_template
 from blocker.workflow import ProposalState
 from feeds.errors import Problem, Refused, Rejected
-from feeds.language import _
+from feeds.language import _, spoken
 from feeds.rule import Category
 from feeds.terminal import Advance, answer, hint, json_option, printable, progress
 
@@ -198,3 +198,19 @@ def _completed(common: Common, first: SheetRow) -> Common:
         question = _("Reason for lines that give none")
         common = replace(common, reason=ask_text(None, "--reason", question))
     return common
+
+
+@click.command(help=_("Write an empty sheet (xlsx), headed in your language, to fill in and import."))
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@json_option
+def template(file: Path, as_json: bool) -> None:
+    """A file that exists is left as it is: it may hold somebody's morning."""
+    if file.exists():
+        raise Rejected(
+            _("{path} exists already").format(path=file),
+            kept=_("it was not touched"),
+            then=_("name another file"),
+        )
+    write_template(file, spoken())
+    answer(as_json, {"template": str(file)}, _("An empty sheet is in {path}.").format(path=file))
+    hint(_("Fill it in, then import it: {command}").format(command=command_text("proposal", "import", file)))

@@ -8,7 +8,7 @@ import click
 from blocker.cli.additions import add
 from blocker.cli.ask import ask, ask_text, ask_yes, command_text, interactive, read_lines, require
 from blocker.cli.desk import Signing, load_guard, now, opened, register_option, signing_options
-from blocker.cli.imports import import_
+from blocker.cli.imports import import_, template
 from blocker.cli.numbers import draft_option, entries_of, number_argument, read_number
 from blocker.cli.plan import plan_data, plan_text, proposal_data, proposal_table, report_data, report_text
 from blocker.cli.when import read_expiry
@@ -26,6 +26,7 @@ def proposal() -> None:
 
 proposal.add_command(add)
 proposal.add_command(import_)
+proposal.add_command(template)
 
 
 @proposal.command(help=_("Open a proposal under a decision."))

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import openpyxl
 import pytest
 
 from tests.blocker.desk import DECISION, Desk, set_up
@@ -75,3 +76,26 @@ def test_the_gambling_list_goes_in_within_a_minute(desk: Desk, real_list) -> Non
     plan = desk.run("proposal", "show", 1).stdout
     assert "--all" in plan
     assert len(plan.splitlines()) < 80
+
+
+def test_a_filled_in_template_is_imported(desk: Desk) -> None:
+    sheet = desk.folder / "mẫu.xlsx"
+    desk.run("--lang", "vi", "proposal", "template", sheet)
+    book = openpyxl.load_workbook(sheet)
+    page = book.active
+    assert page is not None
+    headings = [cell.value for cell in page[1]]
+    assert "Tên miền" in str(headings[0]) or "Đối tượng" in str(headings[0]), headings
+    page.cell(2, 1, "lừa-đảo.example")
+    book.save(sheet)
+    number = desk.json("proposal", "new", "--decision", DECISION)["proposal"]
+    report = desk.json("proposal", "import", sheet, "--proposal", number, "--category", "fraud", "--reason", "Lừa đảo")
+    assert (report["added"], report["refused"]) == (1, []), report
+
+
+def test_a_sheet_that_is_there_already_is_not_overwritten(desk: Desk) -> None:
+    sheet = desk.folder / "morning.xlsx"
+    sheet.write_text("somebody's morning")
+    done = desk.run("proposal", "template", sheet, code=1)
+    assert "exists already" in done.stderr
+    assert sheet.read_text() == "somebody's morning"
