@@ -71,28 +71,35 @@ class Follower:
     clock: Callable[[], datetime]
     _etag: str = ""
     _settled: bool = False
+    _refusal: Failure | None = None
     _refused_at: datetime | None = None
 
     def turn(self) -> Turn:
         """Look at the feed once; never raises a Failure. Every turn is counted in the store."""
         now = self.clock()
         self.fetcher.begin()
+        etag = self._changed(now)
+        if etag is None:
+            # What was refused is still what the feed carries.
+            result = result_of(self._refusal) if self._refusal else "unchanged"
+            self.store.count(result)
+            return Turn(result, None, self._refusal)
         try:
-            etag = self._changed(now)
-            if etag is None:
-                self.store.count("unchanged")
-                return Turn("unchanged")
             done = pull(self.store, self.fetcher, now)
+        except Unavailable as failure:
+            self._settled = False
+            return Turn(result_of(failure), None, failure)
         except Failure as failure:
-            return self._failed(failure, now)
-        self._etag, self._settled, self._refused_at = etag, True, None
+            self._etag, self._settled, self._refusal, self._refused_at = etag, True, failure, now
+            return Turn(result_of(failure), None, failure)
+        self._etag, self._settled, self._refusal = etag, True, None
         return Turn("accepted" if done.changed else "unchanged", done)
 
     def _changed(self, now: datetime) -> str | None:
         """The ETag of the timestamp if a pull is due, None if nothing can have changed."""
         try:
             found = self.fetcher.poll(self.store.url + TIMESTAMP, self._etag, MAX_TIMESTAMP_BYTES)
-        except DownloadError:
+        except (DownloadError, Unavailable):
             # The pull meets the same fault, says it and counts it.
             self._settled = False
             return ""
@@ -102,7 +109,7 @@ class Follower:
 
     def _due(self, now: datetime) -> bool:
         """Is a pull due although the server says that nothing changed?"""
-        if self._refused_at is not None:
+        if self._refusal is not None and self._refused_at is not None:
             return now - self._refused_at >= RETRY
         expires = self.store.expires()
         try:
@@ -110,11 +117,3 @@ class Follower:
         except Failure:
             return True
         return accepted is None or bool(accepted.damage) or expires is None or expires <= self.store.clock(now)
-
-    def _failed(self, failure: Failure, now: datetime) -> Turn:
-        result = result_of(failure)
-        if isinstance(failure, Unavailable):
-            self._settled = False
-        else:
-            self._settled, self._refused_at = True, now
-        return Turn(result, None, failure)

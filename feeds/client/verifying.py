@@ -30,6 +30,12 @@ def verify(store: Store) -> Verified:
     accepted = store.accepted()
     if accepted is None:
         raise Unavailable(_("no release has been accepted yet"), then=_("run: blocker feed pull"))
+    if accepted.damage:
+        raise Untrusted(
+            accepted.damage,
+            kept=_("release {n}, the one before it, is in force").format(n=accepted.manifest.serial),
+            then=_("run `blocker feed pull` to fetch it again, and check this machine's disk"),
+        )
     try:
         root, targets = _signatures(store, accepted.directory)
         targets.targets[MANIFEST_PATH].verify_length_and_hashes((accepted.directory / "manifest.json").read_bytes())

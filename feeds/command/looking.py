@@ -59,7 +59,6 @@ def verify(state: Path, as_json: bool) -> None:
         "rules": found.rules,
         "refused": dict(found.accepted.refused),
         "signed_until": found.signed_until.isoformat(),
-        "damage": found.accepted.damage,
     }
     text = _("Release {n} is whole: signed under root version {root}, digest {digest}, {rules} rules in force.").format(
         n=manifest.serial, root=found.root_version, digest=manifest.digest, rules=found.rules
@@ -67,8 +66,6 @@ def verify(state: Path, as_json: bool) -> None:
     if found.accepted.refused:
         text += " " + _("Refused: {refused}.").format(refused=refused_text(found.accepted.refused))
     text += " " + _("The signatures are valid until {until}.").format(until=moment_text(found.signed_until))
-    if found.accepted.damage:
-        text += " " + found.accepted.damage
     answer(as_json, data, text)
 
 

@@ -82,7 +82,9 @@ def _wanted(text: str) -> tuple[str, dict[str, int]]:
     prefixes: tuple[Prefix, ...] = ()
     try:
         prefixes = Prefix.parse(text)
-    except Rejected:
+    except Rejected as error:
+        if error.rule != "prefix.form":
+            raise
         name = DomainName.parse(text).name
         starts = [f"{Scope.EXACT}\t{name}\t", f"{Scope.SUBTREE}\t{name}\t"]
         starts += [f"{Scope.SUBTREE}\t{parent}\t" for parent in name.parents()]
