@@ -106,13 +106,11 @@ def pulled_text(done: Pulled) -> str:
         return _("Release {n} is in force; nothing new. The feed is valid until {until}.").format(
             n=serial, until=moment_text(done.expires)
         )
-    text = _("Release {n} is in force: {rules} rules (-{removed} +{added}), {bytes} bytes fetched.").format(
-        n=serial,
-        rules=done.accepted.counts.get("rules", 0),
-        removed=done.removed,
-        added=done.added,
-        bytes=done.downloaded_bytes,
+    text = _("Release {n} is in force: {rules} rules, {bytes} bytes fetched.").format(
+        n=serial, rules=done.accepted.counts.get("rules", 0), bytes=done.downloaded_bytes
     )
+    if done.removed or done.added:
+        text += " " + _("Removed {removed}, added {added}.").format(removed=done.removed, added=done.added)
     if done.accepted.refused:
         text += " " + _("Refused: {refused}.").format(refused=refused_text(done.accepted.refused))
     if done.note:
