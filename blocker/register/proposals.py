@@ -11,6 +11,7 @@ from blocker.guard import Severity, max_hours
 from blocker.proposal import AddItem, Addition, Change, ChangeItem, Proposal
 from blocker.proposal.standing import changed
 from blocker.register import chain, documents, reviews
+from blocker.register.bulk import without_collector
 from blocker.register.decisions import decision_of
 from blocker.register.drafts import (
     ENDING,
@@ -75,10 +76,12 @@ class Proposals:
         # Judging takes a while, so it is done without holding the database.
         judgements = judged(guard, ((a.target, a.path_dropped) for a in batch), listed)
         done = sort_out(batch, judgements, rows, row.decision, hours(now))
-        with self.ground.database.write() as connection:
+        with self.ground.database.write() as connection, without_collector():
             row = proposal_row(connection, number, ProposalState.DRAFT)
             decision, _digest = decision_of(connection, row.decision)
             fresh = merge(connection, row, done, self.ground.authority, decision, now)
+            same = PROPOSAL.c.unchanged + len(done.unchanged)
+            connection.execute(update(PROPOSAL).where(PROPOSAL.c.number == number).values(unchanged=same))
         return AddReport(
             len(fresh), tuple(done.unchanged), tuple(done.refused), tuple(done.confirm), tuple(done.warnings)
         )
@@ -131,7 +134,7 @@ class Proposals:
             tuple(item.rule for item in additions),
             tuple((_change(c), views[c.number]) for c in changes if c.number in views),
             tuple(views[c.number] for c in changes if c.verb in ENDING and c.number in views),
-            0,
+            row.unchanged,
             tuple(refused),
             tuple(one for one in said if of(one.findings, Severity.CONFIRM)),
             tuple(one for one in said if one.findings and not of(one.findings, Severity.CONFIRM)),

@@ -1,13 +1,11 @@
 """Signing a proposal, approving and rejecting it, break-glass: each step one signed document and one event."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
-from blocker.guard import Severity, max_hours
+from blocker.guard import Severity
 from blocker.proposal import AddItem, Confirmation, Proposal, Review, Verdict, check_reason, in_order
 from blocker.proposal.standing import (
     Standing,
@@ -19,10 +17,10 @@ from blocker.proposal.standing import (
     unpaused,
 )
 from blocker.register import chain, documents
-from blocker.register.bulk import insert_rows
+from blocker.register.bulk import insert_rows, without_collector
 from blocker.register.compare import ENTRY_COLUMNS, FACTS, differences, facts, first_standing, new_row
 from blocker.register.decisions import decision_of
-from blocker.register.drafts import ENDING, entry_rows, judged, lasting, of, proposal_row, read_draft
+from blocker.register.drafts import entry_rows, judged, of, proposal_row, read_draft
 from blocker.register.entries import standing_of
 from blocker.register.ground import (
     PROPOSAL_APPROVED,
@@ -31,26 +29,24 @@ from blocker.register.ground import (
     PROPOSAL_SIGNED,
     Ground,
     Judge,
-    roster,
     signed,
 )
 from blocker.register.tables import ENTRY, ENTRY_CHANGE, PROPOSAL, REVIEW
-from blocker.register.views import Judged
+from blocker.register.underreview import SignedProposal, confirmations_of, read_signed, refuse_never, refuse_too_long
 from blocker.workflow import (
     BREAK_GLASS_HOURS,
     Act,
     EntryState,
     ProposalState,
     check_four_eyes,
-    longest,
     next_proposal,
 )
 from feeds.document import moment_text
 from feeds.errors import Problem, Refused, Rejected
 from feeds.language import _
-from feeds.officers import Kind, Signer, signed_by
+from feeds.officers import Kind, Signer
 from feeds.prefix import Prefix
-from feeds.rule import Target, hours, hours_up
+from feeds.rule import hours, hours_up
 
 _KINDS = {
     Verdict.APPROVE: (Act.APPROVE, PROPOSAL_APPROVED),
@@ -67,7 +63,7 @@ _ENTRY_STATES = {
 
 def sign(ground: Ground, number: int, officer: str, key: Signer, now: datetime) -> str:
     """Turn a draft into a signed document and its entries into rows; the document's SHA-256."""
-    with ground.database.write() as connection:
+    with ground.database.write() as connection, without_collector():
         row = proposal_row(connection, number)
         state = next_proposal(ProposalState(row.state), Act.SIGN)
         additions, changes = in_order(*read_draft(row))
@@ -113,19 +109,6 @@ def sign(ground: Ground, number: int, officer: str, key: Signer, now: datetime) 
         return sha256
 
 
-@dataclass(frozen=True, slots=True)
-class _Signed:
-    """A signed proposal as it was read, its proposer's signature verified."""
-
-    row: Row[Any]
-    document: Proposal
-    entries: dict[int, Row[Any]]
-
-    def lasting(self) -> list[tuple[Target, bool]]:
-        """Targets that it lists or keeps listed."""
-        return lasting(self.document.additions, self.document.changes, self.entries)
-
-
 def approve(
     ground: Ground,
     number: int,
@@ -136,20 +119,20 @@ def approve(
     now: datetime,
 ) -> None:
     """See `Proposals.approve`."""
-    proposal = _read(ground, number)
+    proposal = read_signed(ground, number)
     next_proposal(ProposalState(proposal.row.state), Act.APPROVE)
     check_four_eyes(proposal.document.proposer, officer)
     said = judged(guard, proposal.lasting(), {})
-    _refuse_never(number, said)
-    _refuse_too_long(proposal, said)
-    confirmed = _confirmed(number, proposal, said, confirmations)
+    refuse_never(number, said)
+    refuse_too_long(proposal, said)
+    confirmed = confirmations_of(number, proposal, said, confirmations)
     _review(ground, proposal, Verdict.APPROVE, officer, key, "", confirmed, now)
 
 
 def reject(ground: Ground, number: int, officer: str, key: Signer, reason: str, now: datetime) -> None:
     """See `Proposals.reject`."""
     check_reason(reason)
-    proposal = _read(ground, number)
+    proposal = read_signed(ground, number)
     next_proposal(ProposalState(proposal.row.state), Act.REJECT)
     check_four_eyes(proposal.document.proposer, officer)
     _review(ground, proposal, Verdict.REJECT, officer, key, reason, (), now)
@@ -160,11 +143,11 @@ def break_glass(
 ) -> None:
     """See `Proposals.break_glass`."""
     check_reason(reason)
-    proposal = _read(ground, number)
+    proposal = read_signed(ground, number)
     next_proposal(ProposalState(proposal.row.state), Act.BREAK_GLASS)
     check_break_glass(proposal.document)
     said = judged(guard, proposal.lasting(), {})
-    _refuse_never(number, said)
+    refuse_never(number, said)
     problems = [
         Problem(str(one.target), finding.rule, finding.sentence)
         for one in said
@@ -175,27 +158,9 @@ def break_glass(
     _review(ground, proposal, Verdict.BREAK_GLASS, officer, key, reason, (), now)
 
 
-def _read(ground: Ground, number: int) -> _Signed:
-    with ground.database.read() as connection:
-        row = proposal_row(connection, number)
-        if row.sha256 is None:
-            raise Refused(
-                _("proposal {n} is {state}, not signed").format(n=number, state=row.state),
-                kept=_("the proposal is as it was"),
-                then=_("its proposer signs it first: blocker proposal sign {n}").format(n=number),
-            )
-        data = documents.get(connection, row.sha256)
-        document = Proposal.of_bytes(data)
-        listed = roster(connection).key_of(document.proposer)
-        if listed is None or not signed_by(Kind.PROPOSAL, data, listed, row.signature or ""):
-            raise chain.broken(_("proposal {n} does not carry the signature of an active officer").format(n=number))
-        entries = entry_rows(connection, (change.number for change in document.changes))
-    return _Signed(row, document, entries)
-
-
 def _review(
     ground: Ground,
-    proposal: _Signed,
+    proposal: SignedProposal,
     verdict: Verdict,
     officer: str,
     key: Signer,
@@ -205,7 +170,7 @@ def _review(
 ) -> None:
     act, kind = _KINDS[verdict]
     number, sha256 = proposal.document.number, proposal.row.sha256
-    with ground.database.write() as connection:
+    with ground.database.write() as connection, without_collector():
         row = proposal_row(connection, number)
         state = next_proposal(ProposalState(row.state), act)
         if row.sha256 != sha256:
@@ -329,62 +294,7 @@ def _check_rows(connection: Connection, proposal: Proposal, state: EntryState) -
         )
 
 
-def _refuse_never(number: int, said: Iterable[Judged]) -> None:
-    problems = [
-        Problem(str(one.target), finding.rule, finding.sentence)
-        for one in said
-        for finding in of(one.findings, Severity.NEVER)
-    ]
-    refuse_all(_("the guard refuses targets of proposal {n}").format(n=number), problems)
-
-
-def _refuse_too_long(proposal: _Signed, said: list[Judged]) -> None:
-    """What the guard of today limits to hours must not stand longer."""
-    signed_hour = hours_up(proposal.document.signed)
-    ends = [(item.rule.expires, max(item.valid_from, signed_hour)) for item in proposal.document.additions]
-    for change in proposal.document.changes:
-        row = proposal.entries.get(change.number)
-        if change.verb not in ENDING and row is not None:
-            ends.append((change.new or row.expires, signed_hour))
-    problems = []
-    for (end, start), one in zip(ends, said, strict=True):
-        cap = max_hours(one.findings)
-        if cap is not None and end > start + longest(isinstance(one.target, Prefix), cap):
-            message = _("it stands on infrastructure shared by many, so at most {n} hours").format(n=cap)
-            problems.append(Problem(str(one.target), "entry.expiry", message))
-    refuse_all(_("entries of this proposal would stand too long"), problems)
-
-
-def _confirmed(
-    number: int, proposal: _Signed, said: Iterable[Judged], confirmations: Mapping[str, str]
-) -> tuple[Confirmation, ...]:
-    wanted = {
-        str(one.target): tuple(sorted({f.rule for f in found}))
-        for one in said
-        if (found := of(one.findings, Severity.CONFIRM))
-    }
-    strangers = set(confirmations) - {str(target) for target, _dropped in proposal.lasting()}
-    if strangers:
-        raise Rejected(
-            _("proposal {n} does not list {targets}").format(n=number, targets=", ".join(sorted(strangers)[:10])),
-            rule="review.confirm",
-            then=_("confirm targets as the plan writes them"),
-        )
-    problems = [
-        Problem(target, ",".join(rules), _("this very target must be confirmed, with a reason"))
-        for target, rules in wanted.items()
-        if not confirmations.get(target, "").strip()
-    ]
-    refuse_all(_("targets of proposal {n} are not confirmed").format(n=number), problems)
-    return tuple(
-        sorted(
-            (Confirmation(target, rules, check_reason(confirmations[target])) for target, rules in wanted.items()),
-            key=lambda confirmation: confirmation.line(),
-        )
-    )
-
-
-def _refuse_lapsed(ground: Ground, proposal: _Signed) -> None:
+def _refuse_lapsed(ground: Ground, proposal: SignedProposal) -> None:
     """Break-glass works once for a target: who wants it again needs a second officer."""
     texts = {_text(item): item.rule.target for item in proposal.document.additions}
     query = (

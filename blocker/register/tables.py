@@ -106,7 +106,10 @@ class DecisionRow(Row, table=True):
 
 
 class ProposalRow(Row, table=True):
-    """A proposal. `draft` (zstd of item lines) is there until it is signed; then `sha256` names its document."""
+    """A proposal. `draft` (zstd of item lines) is there until it is signed; then `sha256` names its document.
+
+    `unchanged` counts what was asked for and left out, since it stands already.
+    """
 
     __tablename__ = "proposal"
     __table_args__ = (
@@ -128,6 +131,7 @@ class ProposalRow(Row, table=True):
     reviewer: str | None = Field(default=None, max_length=32, foreign_key="officer.id")
     reviewed: str | None = Field(default=None, max_length=20)
     reason: str = Field(default="", max_length=500)
+    unchanged: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
 
 
 class ReviewRow(Row, table=True):

@@ -1,8 +1,6 @@
 """What may be published: the ledger of signed documents, compared with the rows, and its rules in force."""
 
-import gc
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 
@@ -11,6 +9,7 @@ from sqlalchemy import Connection, select
 from blocker.guard import Severity
 from blocker.proposal import AddItem
 from blocker.register import chain, documents
+from blocker.register.bulk import without_collector
 from blocker.register.compare import FACTS, differences, facts
 from blocker.register.ground import Ground, Judge
 from blocker.register.replay import Case, Ledger, replay
@@ -38,7 +37,7 @@ def verified(
     admit: Admit | None,
 ) -> Verified:
     """See `Register.verified`."""
-    with ground.database.read() as connection, _without_gc():
+    with ground.database.read() as connection, without_collector():
         events = chain.checked(connection, published)
         ledger = replay(events, lambda digest: documents.get(connection, digest), root_keys, threshold)
         found = list(_differences(connection, ledger))
@@ -60,18 +59,6 @@ def verified(
         ledger.decisions[digest].ref() for notation, digest in sorted(ledger.notations.items()) if notation in used
     )
     return Verified(rules, refs, head, ledger.officers, tuple(problems), emergencies)
-
-
-@contextmanager
-def _without_gc() -> Iterator[None]:
-    """Millions of new objects and no cycles among them: the collector would only walk them again and again."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
 
 
 def _differences(connection: Connection, ledger: Ledger) -> Iterator[Problem]:

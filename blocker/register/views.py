@@ -144,8 +144,8 @@ class AddReport:
 class Plan:
     """What a proposal does: rules that come and go, entries that only change, and what is in the way.
 
-    `added`: new entries (resumed ones stand in `changes`). `confirm`, `refused`, `warnings` are judged by the guard of
-    today; empty if no guard was given.
+    `added`: new entries (resumed ones stand in `changes`). `unchanged`: asked for, and standing already. `confirm`,
+    `refused`, `warnings` are judged by the guard of today; empty if no guard was given.
     """
 
     proposal: ProposalView

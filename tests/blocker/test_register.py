@@ -1,6 +1,7 @@
 """The register from the first draft to the rules that may be published."""
 
 import multiprocessing
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -10,6 +11,7 @@ from blocker.proposal import Addition, Change, Verb
 from blocker.register import Register
 from blocker.workflow import EntryState, ProposalState
 from feeds.errors import Refused, Rejected, Untrusted
+from feeds.name import DomainName
 from feeds.officers import Step
 from feeds.prefix import Prefix
 from feeds.rule import Action, Category, Limits, NameTarget, Scope, hours_up, moment_of
@@ -179,8 +181,10 @@ def test_a_change_that_no_longer_fits_is_refused_at_approval(world: World) -> No
 
 def test_the_same_list_again_adds_only_what_is_new(world: World) -> None:
     world.listed(name("bet.vn"), name("win.vn"))
-    _number, report = world.add(name("bet.vn"), name("win.vn"), name("new.vn"), name("new.vn"))
+    number, report = world.add(name("bet.vn"), name("win.vn"), name("new.vn"), name("new.vn"))
     assert (report.added, len(report.unchanged), report.refused) == (1, 3, ())
+    plan = world.register.proposals.plan(number, NOW)
+    assert ([str(rule.target) for rule in plan.added], plan.unchanged) == (["new.vn"], 3)
 
 
 def test_of_two_entries_for_one_target_the_later_decision_wins(world: World) -> None:
@@ -461,3 +465,13 @@ def test_moments_are_hours_of_utc(world: World) -> None:
     entry = world.register.entries.get(1, NOW)
     assert entry.expires == moment_of(hours_up(NOW + 180 * DAY))
     assert entry.expires.tzinfo is not None
+
+
+@pytest.mark.data
+def test_a_whole_real_list_is_one_proposal_and_becomes_as_many_rules(
+    world: World, real_list: Callable[[str], list[str]]
+) -> None:
+    names = {DomainName.parse(text).name for text in real_list("gambling-vn.domains.txt.gz")}
+    assert len(names) > 65_000
+    world.listed(*(NameTarget(one, Scope.SUBTREE) for one in names))
+    assert set(world.rules()) == {one.text for one in names}
