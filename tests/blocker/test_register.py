@@ -471,7 +471,9 @@ def test_moments_are_hours_of_utc(world: World) -> None:
 def test_a_whole_real_list_is_one_proposal_and_becomes_as_many_rules(
     world: World, real_list: Callable[[str], list[str]]
 ) -> None:
-    names = {DomainName.parse(text).name for text in real_list("gambling-vn.domains.txt.gz")}
+    texts = real_list("gambling-vn.domains.txt.gz")
+    # A few lines of the list are addresses.
+    names = {DomainName.parse(text).name for text in texts if not text.rpartition(".")[2].isdigit()}
     assert len(names) > 65_000
     world.listed(*(NameTarget(one, Scope.SUBTREE) for one in names))
     assert set(world.rules()) == {one.text for one in names}
