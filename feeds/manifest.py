@@ -4,7 +4,7 @@ Both are JSON targets of the feed's TUF repository. Paths of its targets:
 
     manifest.json            this manifest
     release.zst              the whole release, canonical bytes in a zstd frame
-    deltas/A-B.zst           the delta from serial A to serial B = A + 1
+    deltas/A-B.zst           the delta from serial A to B, the one published after it
     bulk/A-B.json            a bulk statement, signed by the delegated role `officers` (threshold 2)
 
 Keys unknown to this version: those that begin with a small letter are ignored, any other is refused.

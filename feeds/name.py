@@ -22,6 +22,7 @@ _ADDRESS_LIKE = re.compile(r"(?:.*\.)?(?:\d+|0x[0-9a-f]*)\Z")
 _INVISIBLE = re.compile("[\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff\ufe00-\ufe0f]")
 _DEFANGED_DOT = re.compile(r"\s*(?:\[\s*(?:\.|dot)\s*\]|\(\s*(?:\.|dot)\s*\)|\{\s*(?:\.|dot)\s*\})\s*", re.I)
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]{1,20})(?:\[:\]|:)//", re.I)
+_NOT_IN_A_LABEL = re.compile(r"\s|[\x00-\x7f](?<![A-Za-z0-9_-])")
 _DOTS = str.maketrans({"\u3002": ".", "\uff0e": ".", "\uff61": "."})
 
 
@@ -195,13 +196,13 @@ def _a_label(label: str, place: int, typed: str, notes: list[str]) -> str:
     where = _("«{text}», character {place}: ").format(text=typed, place=place)
     if not label:
         raise Rejected(where + _("two dots with nothing between them"), rule="name.empty-label")
+    bad = _NOT_IN_A_LABEL.search(label)
+    if bad:
+        where = _("«{text}», character {place}: ").format(text=typed, place=place + bad.start())
+        shown = _("a space") if bad.group().isspace() else repr(bad.group())[1:-1]
+        raise Rejected(where + _("{c} cannot be part of a name").format(c=shown), rule="name.character")
     if label.isascii():
         low = label.lower()
-        bad = re.search(r"[^a-z0-9_-]", low)
-        if bad:
-            where = _("«{text}», character {place}: ").format(text=typed, place=place + bad.start())
-            shown = _("a space") if bad.group() == " " else repr(bad.group())[1:-1]
-            raise Rejected(where + _("{c} cannot be part of a name").format(c=shown), rule="name.character")
         if len(low) > 63:
             raise Rejected(where + _("a label has at most 63 characters"), rule="name.label-length")
         if low.startswith("xn--"):

@@ -43,6 +43,7 @@ def test_what_people_paste_becomes_one_canonical_name(pasted: str, canonical: st
         ("*", "name.root", "root"),
         ("a..b", "name.empty-label", "character 3"),
         ("foo bar.com", "name.character", "character 4: a space"),
+        ("ví dụ.test", "name.character", "character 3: a space"),
         ("foo.b%r.com", "name.character", "character 6: %"),
         ("1.2.3.4", "name.address", "not a domain name"),
         ("http://1.2.3.4/x", "name.address", "not a domain name"),
