@@ -1,0 +1,192 @@
+"""What every command of `blocker ip` starts from: the accepted release, its options, and the filter they make."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from feeds.command.state import now, state_option
+from feeds.errors import Problem, Rejected, Unavailable
+from feeds.ipfilter import ipset, nftables
+from feeds.ipfilter.kernel import run
+from feeds.ipfilter.plan import Plan
+from feeds.ipfilter.routers import FORMS
+from feeds.ipfilter.routers.form import limited_flows
+from feeds.ipfilter.target import TARGETS, Target
+from feeds.ipfilter.wanted import Wanted, check_safe, wanted
+from feeds.language import N_, _
+from feeds.prefix import Prefix
+from feeds.rule import Rule, hour_text, hours
+from feeds.store import Accepted, Store
+from feeds.terminal import SpokenOption, hint, json_option
+
+MAX_ADDRESSES = 1_000_000
+# 256 prefixes of the widest kind that the floor lets pass, /48.
+MAX_NETWORKS = 256 << 16
+MAX_EXCEPTIONS_BYTES = 16 << 20
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the options of a command ask for."""
+
+    name: str
+    accepted: Accepted
+    rules: tuple[Rule, ...]
+    exceptions: tuple[Prefix, ...]
+    wanted: Wanted
+    hooks: tuple[str, ...]
+    now: datetime
+
+    @property
+    def target(self) -> Target:
+        return TARGETS[self.name]
+
+    def heading(self, flowspec: bool = False) -> list[str]:
+        manifest = self.accepted.manifest
+        return [
+            _("{id}, serial {serial}, as of {hour}").format(
+                id=manifest.authority, serial=manifest.serial, hour=hour_text(hours(self.now))
+            ),
+            _("Objections: {email}").format(email=manifest.contact.email),
+            *self.notes(flowspec),
+        ]
+
+    def says_ports(self, flowspec: bool) -> bool:
+        """Does the target carry out rules limited to ports?"""
+        if self.name in TARGETS:
+            return self.target.sayable(self.wanted.filter) == self.wanted.filter
+        return FORMS[self.name].limited or flowspec or not any(limited_flows(self.wanted.filter))
+
+    def notes(self, flowspec: bool = False) -> list[str]:
+        """What is not as somebody might expect, a sentence each."""
+        made = self.wanted
+        notes = []
+        if made.dns_only:
+            notes.append(_("left to the resolver, which alone can carry them out: {n} rules").format(n=made.dns_only))
+        if not self.says_ports(flowspec):
+            notes.append(_("left out, since {target} cannot say it: rules limited to ports").format(target=self.name))
+        if any(made.excepted.values()):
+            notes.append(
+                _("freed by the exceptions: {four} IPv4 and {six} IPv6 addresses").format(
+                    four=made.excepted[4], six=made.excepted[6]
+                )
+            )
+        if self.name == ipset.NAME:
+            notes += [_("used by a rule of yours, such as: {rule}").format(rule=rule) for rule in ipset.rules_hint()]
+        return notes
+
+    def plan(self) -> Plan:
+        return self.target.plan(self.accepted.manifest.serial, self.wanted.filter, self.hooks, run)
+
+
+def options_for(names: Iterable[str]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The target, one of `names`, and the options of every command that makes a filter."""
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed((click.argument("target", type=click.Choice(list(names))), *_options())):
+            command = option(command)
+        return command
+
+    return add
+
+
+def _options() -> Sequence[Callable[..., Any]]:
+    return (
+        state_option,
+        click.option(
+            "--except",
+            "exceptions",
+            type=click.Path(path_type=Path),
+            cls=SpokenOption,
+            help=N_("File of addresses and prefixes of yours that are never dropped, one a line."),
+        ),
+        click.option(
+            "--hook",
+            "hooks",
+            multiple=True,
+            type=click.Choice(nftables.HOOKS),
+            default=(nftables.HOOKS[0],),
+            show_default=True,
+            cls=SpokenOption,
+            help=N_("nftables: drop what is passed on (forward), what this machine sends (output), or both."),
+        ),
+        click.option(
+            "--max-addresses",
+            type=click.IntRange(0),
+            default=MAX_ADDRESSES,
+            show_default=True,
+            cls=SpokenOption,
+            help=N_("Refuse to drop more IPv4 addresses than this."),
+        ),
+        click.option(
+            "--max-networks",
+            type=click.IntRange(0),
+            default=MAX_NETWORKS,
+            show_default=True,
+            cls=SpokenOption,
+            help=N_("Refuse to drop more IPv6 networks of /64 than this."),
+        ),
+        json_option,
+    )
+
+
+def wish_of(
+    target: str,
+    state: Path,
+    exceptions: Path | None,
+    hooks: tuple[str, ...],
+    max_addresses: int,
+    max_networks: int,
+) -> Wish:
+    store = Store(state)
+    accepted = store.accepted() if store.exists else None
+    if accepted is None:
+        raise Unavailable(
+            _("there is no accepted release in {path}").format(path=state),
+            kept=_("the filter in the kernel is as it was"),
+            then=_("run `blocker feed pull`, or give the right directory with --state"),
+        )
+    if accepted.damage:
+        hint(_("Note: {note}").format(note=accepted.damage))
+    moment = store.clock(now())
+    rules = accepted.release().in_force(moment)
+    free = _exceptions(exceptions) if exceptions else ()
+    made = wanted(rules, free)
+    check_safe(rules, accepted.manifest.training, made, max_addresses, max_networks)
+    order = tuple(hook for hook in nftables.HOOKS if hook in hooks)
+    return Wish(target, accepted, tuple(rules), free, made, order, moment)
+
+
+def _exceptions(path: Path) -> tuple[Prefix, ...]:
+    """The prefixes of a file; raises Rejected that names every bad line."""
+    try:
+        if path.stat().st_size > MAX_EXCEPTIONS_BYTES:
+            raise Rejected(_("{path} is too large for a list of exceptions").format(path=path))
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else _("it is not UTF-8 text")
+        raise Rejected(
+            _("{path} cannot be read: {why}").format(path=path, why=why), then=_("check the path and its permissions")
+        ) from None
+    found: list[Prefix] = []
+    problems: list[Problem] = []
+    for number, line in enumerate(lines, 1):
+        typed = line.partition("#")[0].strip()
+        if not typed:
+            continue
+        try:
+            found += Prefix.parse(typed)
+        except Rejected as error:
+            problems.append(Problem(_("line {n}").format(n=number), error.rule, error.what))
+    if problems:
+        raise Rejected(
+            _("{path} holds lines that are no addresses").format(path=path),
+            kept=_("the filter in the kernel is as it was"),
+            then=_("correct these lines and try again"),
+            problems=problems,
+        )
+    return tuple(found)

@@ -1,0 +1,107 @@
+"""What every written form shares: what it is given, and prefixes and flows as text."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from feeds.ipfilter.intervals import Span, cidrs
+from feeds.ipfilter.kernel import address_text
+from feeds.ipfilter.wanted import ALL_PORTS, BITS, PROTOCOLS, Filter
+
+# RFC 7999 section 5 and RFC 1997: discard it, and tell no neighbour of yours.
+BLACKHOLE, NO_EXPORT = "65535:666", "65535:65281"
+RTBH_TAG = 666
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a form shall write. `lifetimes` are disjoint parts of `filter` with the seconds that each may last."""
+
+    filter: Filter
+    serial: int
+    hour: int
+    rtbh: bool = False
+    flowspec: bool = False
+    next_hops: Mapping[int, str] = field(default_factory=dict)
+    lifetimes: tuple[tuple[int, Filter], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a router is told once. `peer` is the BGP neighbour that hears the routes, `local` the speaker's address."""
+
+    rtbh: bool
+    flowspec: bool
+    next_hops: Mapping[int, str]
+    asn: int
+    peer: str
+    peer_asn: int
+    local: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """One target that a file, a script or a paste reaches.
+
+    `announces` are the options of RTBH and Flowspec that it knows, `must_announce` that it is nothing without one,
+    `needs_local` that its config names the speaker's own address. `limited` says that it can drop single ports
+    without Flowspec. `undo` turns a line into the one that takes it back, None for lines that need none. `part_lines`
+    bounds what one import may hold, where there is a bound.
+    """
+
+    name: str
+    write: Callable[[Order], Iterator[str]]
+    setup: Callable[[Setup], Iterator[str]]
+    comment: str = "#"
+    announces: frozenset[str] = frozenset()
+    must_announce: bool = False
+    needs_local: bool = False
+    limited: bool = False
+    undo: Callable[[str], str | None] | None = None
+    part_lines: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """Packets to a prefix; of one protocol where `protocol` is not empty, to ports from `low` to `high`."""
+
+    version: int
+    prefix: str
+    protocol: str = ""
+    low: int = 0
+    high: int = 65535
+
+    @property
+    def all_ports(self) -> bool:
+        return (self.low, self.high) == ALL_PORTS[0]
+
+
+def prefixes(filter_: Filter, version: int) -> Iterator[str]:
+    """What is dropped whole, as the fewest ADDRESS/LENGTH, rising."""
+    for network, length in cidrs(filter_.whole(version), BITS[version]):
+        yield f"{address_text(version, network)}/{length}"
+
+
+def limited_flows(filter_: Filter) -> Iterator[Flow]:
+    """What is dropped of one protocol only."""
+    for version in BITS:
+        for protocol in PROTOCOLS:
+            for first, last, low, high in filter_.boxes(protocol, version):
+                for network, length in cidrs((Span(first, last),), BITS[version]):
+                    yield Flow(version, f"{address_text(version, network)}/{length}", protocol, low, high)
+
+
+def flows(order: Order) -> Iterator[Flow]:
+    """What Flowspec shall carry: what is limited, and the whole prefixes that RTBH does not carry."""
+    if not order.rtbh:
+        for version in BITS:
+            yield from (Flow(version, prefix) for prefix in prefixes(order.filter, version))
+    yield from limited_flows(order.filter)
+
+
+def list_name(version: int) -> str:
+    return f"blocked{version}"
+
+
+def no_before(*starts: str) -> Callable[[str], str | None]:
+    """An `undo` that puts `no` before lines that begin so."""
+    return lambda line: f"no {line}" if line.startswith(starts) else None

@@ -1,0 +1,52 @@
+"""GoBGP: a shell script of its command line tool."""
+
+from collections.abc import Iterator
+
+from feeds.ipfilter.routers.form import BLACKHOLE, NO_EXPORT, Flow, Form, Order, Setup, flows, prefixes
+
+_ADD = "gobgp global rib add "
+
+
+def write(order: Order) -> Iterator[str]:
+    yield "set -e"
+    if order.rtbh:
+        for version, next_hop in order.next_hops.items():
+            for prefix in prefixes(order.filter, version):
+                yield f"{_ADD}-a ipv{version} {prefix} nexthop {next_hop} community {BLACKHOLE},{NO_EXPORT}"
+    if order.flowspec:
+        yield from (f"{_ADD}-a ipv{flow.version}-flowspec match {_match(flow)} then discard" for flow in flows(order))
+
+
+def undo(line: str) -> str | None:
+    """`rib del` for `rib add`."""
+    return line.replace(" add ", " del ", 1) if line.startswith(_ADD) else None
+
+
+def setup(setup: Setup) -> Iterator[str]:
+    yield "[global.config]"
+    yield f"as = {setup.asn}"
+    yield f'router-id = "{setup.next_hops.get(4, "192.0.2.1")}"'
+    yield "[[neighbors]]"
+    yield "[neighbors.config]"
+    yield f'neighbor-address = "{setup.peer}"'
+    yield f"peer-as = {setup.peer_asn}"
+    families = [f"ipv{version}-unicast" for version in setup.next_hops] if setup.rtbh else []
+    if setup.flowspec:
+        families += ["ipv4-flowspec", "ipv6-flowspec"]
+    for family in families:
+        yield "[[neighbors.afi-safis]]"
+        yield "[neighbors.afi-safis.config]"
+        yield f'afi-safi-name = "{family}"'
+
+
+def _match(flow: Flow) -> str:
+    match = f"destination {flow.prefix}"
+    if flow.protocol:
+        match += f" protocol '=={flow.protocol}'"
+        if not flow.all_ports:
+            ports = f"=={flow.low}" if flow.low == flow.high else f">={flow.low}&<={flow.high}"
+            match += f" destination-port '{ports}'"
+    return match
+
+
+FORM = Form("gobgp", write, setup, announces=frozenset({"rtbh", "flowspec"}), must_announce=True, undo=undo)
