@@ -108,7 +108,7 @@ def test_routeros_fills_a_new_list_with_timeouts_before_the_rule_is_pointed_at_i
 
 
 def test_routeros_parts_hold_at_most_500_lines_and_older_parts_go(tmp_path: Path) -> None:
-    rules = [rule(f"2001:db8::{2 * n:x}/128", number=n + 1, expires=LATER) for n in range(512)]
+    rules = [rule(f"2001:db8::{2 * n + 2:x}/128", number=n + 1, expires=LATER) for n in range(512)]
     into, kept = tmp_path / "parts", tmp_path / "state"
     words = ("ip", "render", "routeros", "--state", str(kept), "--into", str(into), "--json")
     state(kept, rules)
