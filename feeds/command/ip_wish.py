@@ -79,6 +79,10 @@ class Wish:
             notes += [_("used by a rule of yours, such as: {rule}").format(rule=rule) for rule in ipset.rules_hint()]
         return notes
 
+    def check(self, max_addresses: int, max_networks: int) -> None:
+        """Raise Held where the filter is not safe to apply."""
+        check_safe(self.rules, self.accepted.manifest.training, self.wanted, max_addresses, max_networks)
+
     def plan(self) -> Plan:
         return self.target.plan(self.accepted.manifest.serial, self.wanted.filter, self.hooks, run)
 
@@ -141,7 +145,9 @@ def wish_of(
     hooks: tuple[str, ...],
     max_addresses: int,
     max_networks: int,
+    checked: bool = True,
 ) -> Wish:
+    """What these options ask for; raises Unavailable, Rejected, and unless `checked` is False, Held."""
     store = Store(state)
     accepted = store.accepted() if store.exists else None
     if accepted is None:
@@ -156,9 +162,11 @@ def wish_of(
     rules = accepted.release().in_force(moment)
     free = _exceptions(exceptions) if exceptions else ()
     made = wanted(rules, free)
-    check_safe(rules, accepted.manifest.training, made, max_addresses, max_networks)
     order = tuple(hook for hook in nftables.HOOKS if hook in hooks)
-    return Wish(target, accepted, tuple(rules), free, made, order, moment)
+    wish = Wish(target, accepted, tuple(rules), free, made, order, moment)
+    if checked:
+        wish.check(max_addresses, max_networks)
+    return wish
 
 
 def _exceptions(path: Path) -> tuple[Prefix, ...]:
