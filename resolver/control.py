@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
+from feeds.canary import canary_rule
 from feeds.errors import Failure, Problem, Rejected, Unavailable
 from feeds.language import _
 from feeds.name import DomainName
@@ -70,6 +71,7 @@ def _accepted_layer(store: Store) -> tuple[Layer, Loaded]:
     release = accepted.release()
     layer = Layer.compile(release.rules, source=source, canaries=manifest.canaries)
     refused = sum(accepted.refused.values())
+    refused += sum(canary_rule(canary, manifest.authority) is None for canary in manifest.canaries)
     return layer, Loaded(manifest.serial, len(release.rules), refused, manifest.authority, accepted.damage)
 
 

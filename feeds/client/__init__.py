@@ -6,15 +6,16 @@ bulk        bulk statements and the officers who may sign them
 history     accepted steps of the last 24 hours, for the brake
 """
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from tuf.ngclient import FetcherInterface
 
 from feeds import brake
 from feeds.client import history
-from feeds.client.bulk import allowances
-from feeds.client.limits import within_limits
+from feeds.client.bulk import allowances, remember_officers
+from feeds.client.limits import newly_undecided, within_limits
 from feeds.client.obtain import Obtained, obtain
 from feeds.errors import Failure, Held, Stale, Unavailable, Untrusted
 from feeds.language import _
@@ -110,7 +111,10 @@ def _pull(store: Store, fetcher: FetcherInterface, now: datetime, choice: Choice
             history.seen(store, now)
             return Pulled(base, False, "none", 0, 0, _received(fetcher), repository.expires)
         found = obtain(repository, manifest, base, scratch, now)
+        if base is not None:
+            found = _with_undecided(found, base, manifest, now)
         steps = () if base is None else _judged(store, repository, manifest, found, now, choice)
+        doubt = remember_officers(store, repository, manifest)
         allowed, refused = within_limits(found.release, manifest)
         accepted = store.accept(
             {"manifest.json": raw, **repository.proofs()}, found.release, allowed, refused, now, found.packed
@@ -124,7 +128,7 @@ def _pull(store: Store, fetcher: FetcherInterface, now: datetime, choice: Choice
             sum(step.total_added for step in found.steps),
             _received(fetcher),
             repository.expires,
-            found.note,
+            "; ".join(filter(None, (found.note, doubt))),
         )
 
 
@@ -167,6 +171,16 @@ def _check(manifest: Manifest, store: Store, base: Accepted | None) -> None:
         )
     if manifest.serial == base.manifest.serial and manifest.digest != base.manifest.digest:
         raise Untrusted(_("release {n} has other rules than before").format(n=manifest.serial), kept=kept(), then=then)
+
+
+def _with_undecided(found: Obtained, base: Accepted, manifest: Manifest, now: datetime) -> Obtained:
+    """What was obtained, its last step counting the rules that lose their decision as removed."""
+    lost = newly_undecided(base, found.release, manifest, now)
+    if not lost:
+        return found
+    *steps, last = found.steps
+    last = replace(last, removed=Counter(last.removed) + Counter(lost))
+    return replace(found, steps=(*steps, last))
 
 
 def _judged(

@@ -74,6 +74,18 @@ def certified_keys(store: Store, repository: Repository, manifest: Manifest) -> 
     return frozenset(officer.key for officer in officers.active())
 
 
+def remember_officers(store: Store, repository: Repository, manifest: Manifest) -> str:
+    """Take note of the newest officer list, so that no older one can come back; a sentence where it does not hold.
+
+    No reason to refuse a release: no statement counts before the list holds again.
+    """
+    try:
+        certified_keys(store, repository, manifest)
+    except Failure as error:
+        return _("no bulk statement will count: {why}").format(why=error.what)
+    return ""
+
+
 def signers(role: OfficersRole, certified: frozenset[str]) -> frozenset[str]:
     """The certified keys that signed the role's document."""
     return frozenset(

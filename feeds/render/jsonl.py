@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 
+from feeds.canary import canary_rule
 from feeds.language import N_
 from feeds.prefix import Prefix
 from feeds.render.form import Format, Rendering, View
@@ -52,6 +53,8 @@ def _write(view: View) -> Rendering:
             }
         )
         for canary in manifest.canaries:
+            if canary_rule(canary, manifest.authority) is None:
+                continue
             yield _line({"type": "canary", "target": canary.name, "action": str(canary.action), "data": canary.data})
         for rule in view.rules:
             yield _line(_rule(rule))

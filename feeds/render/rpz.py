@@ -15,14 +15,13 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from feeds.errors import Rejected
+from feeds.canary import canary_rule, is_canary
 from feeds.language import N_
-from feeds.manifest import Canary, Manifest
 from feeds.name import DomainName
 from feeds.prefix import Prefix
 from feeds.pruning import holes
 from feeds.render.form import Format, Rendering, View, by_name, count, prefix_rules
-from feeds.rule import Action, Category, NameTarget, Rule, Scope, Target
+from feeds.rule import Action, NameTarget, Rule, Scope, Target
 
 TTL_SECONDS = 300
 REFRESH_SECONDS, RETRY_SECONDS = 300, 60
@@ -33,7 +32,6 @@ SERIALS_A_RELEASE = 1000
 MAX_OWNER_OCTETS = 255
 
 _TRIGGER_WORDS = frozenset({"rpz-ip", "rpz-client-ip", "rpz-nsip", "rpz-nsdname"})
-_CANARY_MARK = (("canary", "1"),)
 _CNAMES = {
     Action.NXDOMAIN: ".",
     Action.NODATA: "*.",
@@ -153,7 +151,7 @@ def _with_canaries(view: View, left_out: dict[str, int]) -> list[Rule]:
     """
     canaries: dict[Target, Rule] = {}
     for canary in view.manifest.canaries:
-        made = _canary_rule(canary, view.manifest)
+        made = canary_rule(canary, view.manifest.authority)
         if made is None or made.target in canaries:
             count(left_out, "canary")
         else:
@@ -166,23 +164,6 @@ def _with_canaries(view: View, left_out: dict[str, int]) -> list[Rule]:
             else:
                 named.append(rule)
     return sorted([*named, *canaries.values()], key=lambda rule: rule.key) if canaries else named
-
-
-def _canary_rule(canary: Canary, manifest: Manifest) -> Rule | None:
-    """The canary as if it were a rule, so that it is laid out among them; None where it is malformed."""
-    try:
-        return Rule(
-            NameTarget(DomainName(canary.name), Scope.EXACT),
-            canary.action,
-            f"{manifest.authority}:1",
-            Category.COURT_ORDER,
-            "canary",
-            1,
-            data=canary.data,
-            extra=_CANARY_MARK,
-        )
-    except Rejected:
-        return None
 
 
 def _longest_zeros(words: list[int]) -> tuple[int, int]:
@@ -214,7 +195,7 @@ def _lines(view: View, names_only: bool, heading: list[str]) -> Iterator[str]:
 
 
 def _note(rule: Rule) -> str:
-    return "canary" if rule.extra is _CANARY_MARK else rule.entry
+    return "canary" if is_canary(rule) else rule.entry
 
 
 def _writer(name: str, names_only: bool, view: View) -> Rendering:

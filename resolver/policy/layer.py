@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from feeds.canary import canary_rule
 from feeds.manifest import Canary
 from feeds.message.building import encode_name, name_text
-from feeds.name import DomainName
 from feeds.prefix import Prefix
 from feeds.rule import Action, Category, NameTarget, Rule, Scope, Target
 
@@ -183,7 +183,7 @@ class Layer:
     def compile(cls, rules: Iterable[Rule], *, source: Source, canaries: Iterable[Canary] = ()) -> "Layer":
         """A feed's rules and its canaries. Prefixes limited to ports are left out: an address in an answer has none.
 
-        A canary comes before a rule of the same name.
+        A canary comes before a rule of the same name; one that may not be (`feeds.canary`) is left out.
         """
         grounds: list[Ground] = []
         return cls(source, grounds, _numbered(rules, canaries, source, grounds))
@@ -253,5 +253,7 @@ def _numbered(
             grounds.append(Ground(source, rule.action, rule.data, rule.category, rule.decision, rule.expires))
         yield target, int(rule.entry.rpartition(":")[2]) << _GROUND_BITS | index
     for canary in canaries:
-        grounds.append(Ground(source, canary.action, canary.data, counted=False))
-        yield NameTarget(DomainName(canary.name), Scope.EXACT), len(grounds) - 1
+        made = canary_rule(canary, source.authority)
+        if made is not None:
+            grounds.append(Ground(source, made.action, made.data, counted=False))
+            yield made.target, len(grounds) - 1

@@ -375,6 +375,38 @@ def test_the_publishing_host_alone_cannot_pass_a_bulk_change(feed: TufFeed, stor
         pull(store, Fetcher(), NOW + MINUTE)
 
 
+def test_the_publishing_host_alone_cannot_unblock_by_leaving_decisions_out(feed: TufFeed, store: Store) -> None:
+    """Rules without a decision are not enforced, and the manifest that carries decisions is signed by one key."""
+    feed.publish(many(300))
+    pull(store, Fetcher(), NOW)
+    feed.publish_release(feed.releases[-1], decisions=())
+    with pytest.raises(Held, match="300 of 300 rules removed"):
+        pull(store, Fetcher(), NOW + MINUTE)
+    feed.publish(many(301), decisions=())
+    with pytest.raises(Held, match="300 of 300 rules removed"):
+        pull(store, Fetcher(), NOW + MINUTE)
+    assert store.accepted().counts["rules"] == 300  # type: ignore[union-attr]
+    # With its decisions back it passes, and a decision that carried few rules may go.
+    feed.publish(many(301))
+    assert pull(store, Fetcher(), NOW + MINUTE).accepted.counts["rules"] == 301
+
+
+def test_the_publishing_host_cannot_bring_back_a_list_with_officers_who_were_dismissed(
+    feed: TufFeed, store: Store
+) -> None:
+    """The list is looked at in every pull that changes something, not only when a statement needs it."""
+    feed.publish(many(300))
+    pull(store, Fetcher(), NOW)
+    feed.disable(0)
+    feed.publish(many(301))
+    pull(store, Fetcher(), NOW + MINUTE)
+    feed.officer_changes = ()
+    feed.allow(removed=101, added=0, signers=feed.officers[:2])
+    feed.publish(many(200))
+    with pytest.raises(Held, match="lost changes"):
+        pull(store, Fetcher(), NOW + 2 * MINUTE)
+
+
 def test_one_officer_with_the_publishing_host_cannot_pass_a_bulk_change(feed: TufFeed, store: Store) -> None:
     feed.publish(many(300))
     pull(store, Fetcher(), NOW)

@@ -161,6 +161,14 @@ def test_a_canary_stands_before_an_exact_rule_of_its_name_and_a_malformed_one_is
     assert rendering.left_out == {"canary": 1, "canary-name": 1}
 
 
+@pytest.mark.parametrize("form", ["rpz", "jsonl"])
+def test_no_form_writes_a_canary_that_anybody_could_own(form: str) -> None:
+    canaries = ({"name": "google.com", "action": "nxdomain"}, {"name": "b.example", "action": "nodata"})
+    made = "".join(render(form, accepted([rule("bad.vn")], canaries=canaries), NOW))
+    assert "google.com" not in made
+    assert "b.example" in made
+
+
 def test_plain_blocks_nothing_that_an_exception_frees() -> None:
     made = body(
         "plain",

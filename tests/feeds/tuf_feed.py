@@ -26,7 +26,17 @@ from tuf.api.metadata import (
 from feeds import canonical
 from feeds.delta import between
 from feeds.manifest import BulkStatement, ChainHead, Contact, DecisionRef, DeltaRef, Manifest, bulk_path, delta_path
-from feeds.officers import Genesis, Kind, Officer, SignedGenesis, sign
+from feeds.officers import (
+    Genesis,
+    Kind,
+    Officer,
+    OfficerChange,
+    SignedChange,
+    SignedGenesis,
+    Step,
+    sign,
+    unsigned_list,
+)
 from feeds.release import Release
 from feeds.roster import roster_bytes
 from feeds.rule import Rule
@@ -68,6 +78,7 @@ class TufFeed:
         self.roots = [OfficerKey() for _n in range(3)]
         self.officers = [OfficerKey() for _n in range(3)]
         self.certified: Sequence[OfficerKey] = self.officers
+        self.officer_changes: Sequence[SignedChange] = ()
         self.delegated: Sequence[OfficerKey] = self.officers
         self.roots_signing: Sequence[OfficerKey] = self.roots[:2]
         self.online = {role: CryptoSigner.generate_ed25519() for role in ("targets", "snapshot", "timestamp")}
@@ -207,15 +218,28 @@ class TufFeed:
         folder, slash, name = path.rpartition("/")
         return self.path / "targets" / f"{folder}{slash}{target.hashes['sha256']}.{name}"
 
-    def _officer_list(self) -> bytes:
-        genesis = Genesis(
+    def disable(self, number: int) -> None:
+        """The other officers take this one off the list, as the next change."""
+        change = OfficerChange(
             self.authority,
-            self.training,
+            1,
+            unsigned_list(self._genesis()).head,
+            Step.DISABLE,
+            Officer(f"officer-{number}", self.certified[number].public_hex),
             NOW,
-            tuple(Officer(f"officer-{n}", key.public_hex) for n, key in enumerate(self.certified)),
         ).to_bytes()
+        others = [n for n in range(len(self.certified)) if n != number]
+        signatures = tuple((f"officer-{n}", sign(Kind.CHANGE, change, self.certified[n])) for n in others)
+        self.officer_changes = (SignedChange(change, signatures),)
+
+    def _genesis(self) -> bytes:
+        officers = (Officer(f"officer-{n}", key.public_hex) for n, key in enumerate(self.certified))
+        return Genesis(self.authority, self.training, NOW, tuple(officers)).to_bytes()
+
+    def _officer_list(self) -> bytes:
+        genesis = self._genesis()
         signatures = tuple((key.public_hex, sign(Kind.GENESIS, genesis, key)) for key in self.roots_signing)
-        return roster_bytes(SignedGenesis(genesis, signatures), ())
+        return roster_bytes(SignedGenesis(genesis, signatures), self.officer_changes)
 
     def _target(self, path: str, data: bytes) -> TargetFile:
         target = TargetFile.from_data(path, data, ["sha256"])

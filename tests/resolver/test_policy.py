@@ -124,6 +124,33 @@ def test_canaries_never_lapse_and_are_not_counted() -> None:
     assert (hit.action, hit.ground.data, hit.ground.counted, hit.entry) == ("local", "192.0.2.80", False, "")
 
 
+@pytest.mark.parametrize(
+    ("name", "action", "data"),
+    [
+        ("a..b.example", Action.NXDOMAIN, ""),
+        ("..", Action.NXDOMAIN, ""),
+        ("c.example", Action.LOCAL, ""),
+        ("c.example", Action.LOCAL, "a..b"),
+        ("c.example", Action.LOCAL, "1.2.3"),
+        ("c.example", Action.LOCAL, "192.0.2.1\n192.0.2.2"),
+        ("c.example", Action.NXDOMAIN, "192.0.2.1"),
+        # Nothing that anybody else owns: a canary passes by officers, guard, floor and expiry.
+        ("google.com", Action.NXDOMAIN, ""),
+        ("bad.vn", Action.PASSTHRU, ""),
+        ("example", Action.NXDOMAIN, ""),
+        ("vn", Action.NXDOMAIN, ""),
+    ],
+)
+def test_a_canary_that_may_not_be_is_left_out_and_the_rest_loads(name: str, action: Action, data: str) -> None:
+    odd = Canary(name=name, action=action, data=data)
+    good = Canary(name="good.example", action=Action.NXDOMAIN)
+    policy = Policy.compile([rule("bad.vn")], source=SOURCE, canaries=[odd, good])
+    assert len(policy) == 2
+    assert policy.by_name(encode_name("good.example"), HOUR) is not None
+    assert policy.by_name(encode_name("bad.vn"), HOUR).action is Action.NXDOMAIN  # type: ignore[union-attr]
+    assert policy.by_name(encode_name("google.com"), HOUR) is None
+
+
 def test_every_hop_of_a_chain_is_judged_whatever_its_spelling() -> None:
     policy = policy_of(rule("bad.vn"))
     hops = [alias("www.shop.vn", "a.CDN.net"), alias("A.cdn.NET", "b.cdn.net"), alias("b.cdn.net", "X.bAD.vn")]
