@@ -6,16 +6,18 @@ Prints figures; asserts nothing. `--small` leaves out the 1,109,721 names. Needs
 """
 
 import argparse
+import os
 import shutil
 import sys
 import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from tests.bench import queries
-from tests.bench.measure import machine
+from tests.bench import filters, queries
+from tests.bench.measure import cost, machine
 from tests.bench.way import Step, Way, lines_of
 
+BY_HAND = "\n## Beside its peers\n"
 DEFAULT_DATA = Path(__file__).parent.parent.parent.parent / "shared" / "data"
 
 
@@ -120,11 +122,44 @@ def dns(names: list[str], work: Path) -> str:
     return table(head, rows) + f"\n\n{len(names):,} names; refusing after {load:.1f} s; {memory} MiB."
 
 
+def ip_filter(data: Path, work: Path) -> str:
+    """Aggregation beside other programs, then the kernel."""
+    real = [line for line in lines_of(data / "malware.ipv4.txt.gz") if not line.startswith("#")]
+    found = [
+        *filters.aggregate(f"{len(real):,} real IPv4 addresses", real, work),
+        *filters.aggregate("1,000,000 IPv4 prefixes", list(filters.made4(1_000_000)), work, slow=False),
+        *filters.aggregate("200,000 IPv6 prefixes", list(filters.made6(200_000)), work),
+    ]
+    head = ["list", "program", "wall s", "CPU s", "peak MiB", "prefixes", "same addresses as ours"]
+    rows = [
+        [
+            one.what,
+            one.program,
+            f"{one.cost.wall:.2f}",
+            f"{one.cost.cpu:.2f}",
+            str(one.cost.peak_mb),
+            f"{one.prefixes:,}",
+            "yes" if one.same else "NO",
+        ]
+        for one in found
+    ]
+    text = table(head, rows)
+    if os.geteuid() == 0 and shutil.which("nft", path="/usr/sbin:/sbin:/usr/bin:/bin"):
+        (work / "real").write_text("\n".join(real) + "\n")
+        done = cost(["unshare", "-n", sys.executable, "-m", "tests.bench.filters", str(work / "real")])
+        if done.code != 0:
+            raise RuntimeError(done.err)
+        text += "\n\n" + table(
+            ["nftables, the real addresses", "wall s"], [r.split("\t") for r in done.out.splitlines()]
+        )
+    return text
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DEFAULT_DATA)
     parser.add_argument("--small", action="store_true")
-    parser.add_argument("--only", help="parts, separated by commas: main, history, million, dns")
+    parser.add_argument("--only", help="parts, separated by commas: main, history, million, dns, dns-million, filter")
     parser.add_argument("--write", type=Path)
     args = parser.parse_args()
     gambling = args.data / "gambling-vn.domains.txt.gz"
@@ -133,6 +168,7 @@ def main() -> None:
         "main": ("The main job: three real lists", lambda work: main_job(args.data, work)),
         "history": ("Forty consecutive versions of a real list", lambda work: history(args.data, work)),
         "dns": ("The plain lane, gambling list", lambda work: dns(lines_of(gambling), work)),
+        "filter": ("The IP filter", lambda work: ip_filter(args.data, work)),
         "million": ("The same way with 1,109,721 names", lambda work: million(args.data, work)),
         "dns-million": ("The plain lane, 1,109,721 names", lambda work: dns(lines_of(malware), work)),
     }
@@ -155,7 +191,10 @@ def main() -> None:
     page = "\n".join(text) + "\n"
     print(page)
     if args.write:
-        args.write.write_text(page)
+        # What follows this heading comes from other programs' runs and is kept.
+        old = args.write.read_text() if args.write.exists() else ""
+        _before, heading, kept = old.partition(BY_HAND)
+        args.write.write_text(page + heading + kept)
 
 
 if __name__ == "__main__":
