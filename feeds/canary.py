@@ -8,7 +8,7 @@ unblock any name by calling it a canary.
 from feeds.errors import Rejected
 from feeds.manifest import Canary
 from feeds.name import DomainName
-from feeds.rule import Action, Category, NameTarget, Rule, Scope
+from feeds.rule import Category, NameTarget, Rule, Scope
 
 CANARY_TOP = "example"
 CANARY_MARK = (("canary", "1"),)

@@ -13,8 +13,9 @@ No listing, no other method, no client address in any log. Peers are bounded in 
 import gzip
 import os
 import re
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -30,6 +31,7 @@ WATCH_SECONDS = 0.2
 IDLE_SECONDS = 30
 ANSWER_SECONDS = 900.0
 MAX_CONNECTIONS = 4096
+MAX_OF_ONE_ADDRESS = 128
 MAX_WAITING = 2048
 MAX_BODY_BYTES = 16_384
 MAX_GZIP_BYTES = 8 << 20
@@ -56,27 +58,36 @@ class FeedRequest(Request):
         super().gotLength(0)
 
 
-class FeedSite(Site):
-    """The site over one directory. `close` ends the watch."""
+class BoundedSite(Site):
+    """A site with so many connections at most, in all and from one address, that keeps no body and writes no log.
+
+    Loopback may have all of them: a proxy on this machine speaks for everybody.
+    """
 
     requestFactory = FeedRequest
     displayTracebacks = False
+    noisy = False
 
-    def __init__(self, directory: Path, reactor: Any) -> None:
-        self.hint = Hint(directory / TIMESTAMP_PATH, reactor)
-        super().__init__(Files(directory, self.hint, reactor), timeout=IDLE_SECONDS)
-        self._open = 0
+    def __init__(self, root: Resource, most: int, most_of_one: int) -> None:
+        super().__init__(root, timeout=IDLE_SECONDS)
+        self._most = most
+        self._most_of_one = most_of_one
+        self._open: Counter[str] = Counter()
 
     def buildProtocol(self, addr: Any) -> Any:
-        if self._open >= MAX_CONNECTIONS:
+        host = addr.host
+        alone = not ip_address(host.partition("%")[0]).is_loopback
+        if self._open.total() >= self._most or (alone and self._open[host] >= self._most_of_one):
             return None
         made: Any = super().buildProtocol(addr)
         if made is not None:
-            self._open += 1
+            self._open[host] += 1
             closed = made.connectionLost
 
             def lost(reason: object) -> None:
-                self._open -= 1
+                self._open[host] -= 1
+                if not self._open[host]:
+                    del self._open[host]
                 closed(reason)
 
             made.connectionLost = lost
@@ -84,6 +95,14 @@ class FeedSite(Site):
 
     def log(self, request: Any) -> None:
         """Nothing: a line would hold who asked."""
+
+
+class FeedSite(BoundedSite):
+    """The site over one directory. `close` ends the watch."""
+
+    def __init__(self, directory: Path, reactor: Any) -> None:
+        self.hint = Hint(directory / TIMESTAMP_PATH, reactor)
+        super().__init__(Files(directory, self.hint, reactor), MAX_CONNECTIONS, MAX_OF_ONE_ADDRESS)
 
     def close(self) -> None:
         """Stop watching; answer those who wait."""

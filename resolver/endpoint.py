@@ -4,12 +4,12 @@ import socket
 from typing import Any
 
 from twisted.web.resource import Resource
-from twisted.web.server import Site
 
+from feeds.server import BoundedSite
 from resolver.metrics import ResolverCollector, exposition
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
-IDLE_SECONDS = 10
+MAX_CONNECTIONS = 50  # a resolver's descriptors are for queries
 
 
 class _Metrics(Resource):
@@ -24,18 +24,9 @@ class _Metrics(Resource):
         return exposition(self._collector)
 
 
-class _Quiet(Site):
-    """A site that writes no access log: it would hold addresses."""
-
-    noisy = False
-
-    def log(self, request: Any) -> None:
-        """Nothing."""
-
-
 def serve_metrics(reactor: Any, sock: socket.socket, collector: ResolverCollector) -> None:
     """Serve it on a socket that listens already."""
     root: Any = Resource()  # type: ignore[no-untyped-call]
     root.putChild(b"metrics", _Metrics(collector))
-    site = _Quiet(root, timeout=IDLE_SECONDS)  # type: ignore[no-untyped-call]
+    site = BoundedSite(root, MAX_CONNECTIONS, MAX_CONNECTIONS)
     reactor.adoptStreamPort(sock.fileno(), sock.family, site)

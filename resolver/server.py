@@ -248,6 +248,7 @@ class StreamConnection(Protocol):
         self._buffer = bytearray()
         self._pending = 0
         self._full = False
+        self._stalled = False
         self._closed = False
         self._idle: Any = None
         self._total: Any = None
@@ -289,12 +290,14 @@ class StreamConnection(Protocol):
     def _resume(self) -> None:
         if not self._closed:
             self._read()
-            if not self._full:
+            if not self._full and not self._stalled and not self._closed:
                 self.transport.resumeProducing()
 
     def _read(self) -> None:
         edge, buffer = self._listener.edge, self._buffer
-        while not self._closed and len(buffer) >= 2:
+        # While the client does not take its answers nothing more is asked for it: what has been read already could
+        # hold two thousand questions, each with an answer of 64 KB.
+        while not self._closed and not self._stalled and len(buffer) >= 2:
             if self._pending >= self._listener.limits.pending:
                 self._full = True
                 self.transport.pauseProducing()
@@ -325,12 +328,13 @@ class StreamConnection(Protocol):
 
     def pauseProducing(self) -> None:
         """From the transport: the client does not read; take no more from it."""
+        self._stalled = True
         self.transport.pauseProducing()
 
     def resumeProducing(self) -> None:
         """From the transport: it reads again."""
-        if not self._full:
-            self.transport.resumeProducing()
+        self._stalled = False
+        self._listener.reactor.callLater(0, self._resume)
 
     def stopProducing(self) -> None:
         """From the transport: the connection is lost."""

@@ -17,11 +17,10 @@ from dataclasses import dataclass
 
 from feeds.canary import canary_rule, is_canary
 from feeds.language import N_
-from feeds.name import DomainName
 from feeds.prefix import Prefix
 from feeds.pruning import holes
 from feeds.render.form import Format, Rendering, View, by_name, count, prefix_rules
-from feeds.rule import Action, NameTarget, Rule, Scope, Target
+from feeds.rule import Action, NameTarget, Rule, Target
 
 TTL_SECONDS = 300
 REFRESH_SECONDS, RETRY_SECONDS = 300, 60

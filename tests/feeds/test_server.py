@@ -14,9 +14,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from twisted.internet.address import IPv4Address
+from twisted.internet.error import ConnectionLost
+from twisted.python.failure import Failure
+from twisted.web.resource import Resource
 
 from feeds.client import pull
 from feeds.fetching import Fetcher
+from feeds.server import BoundedSite
 from feeds.store import Store
 from tests.feeds.tuf_feed import NOW, TufFeed, many
 
@@ -171,6 +176,21 @@ def test_the_hint_is_given_within_a_second_of_a_change_and_not_before(feed: TufF
     assert after["ETag"] != headers["ETag"]
     assert told - began > 0.6
     assert told - changed[0] < 1.0
+
+
+def test_one_address_cannot_take_all_connections_and_a_proxy_on_this_machine_may(tmp_path: Path) -> None:
+    site = BoundedSite(Resource(), most=10, most_of_one=3)
+
+    def opened(host: str) -> object:
+        return site.buildProtocol(IPv4Address("TCP", host, 1234))
+
+    mine = [opened("192.0.2.1") for _n in range(5)]
+    assert [made is not None for made in mine] == [True, True, True, False, False]
+    assert opened("192.0.2.2") is not None, "others are not shut out"
+    mine[0].connectionLost(Failure(ConnectionLost()))  # type: ignore[attr-defined]
+    assert opened("192.0.2.1") is not None, "who leaves makes room"
+    assert all(opened("127.0.0.1") for _n in range(6))
+    assert opened("127.0.0.1") is None, "ten are all there are"
 
 
 def test_an_address_in_use_is_told_in_a_sentence(feed: TufFeed, port: int) -> None:

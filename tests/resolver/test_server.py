@@ -6,14 +6,22 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import dns.message
 import dns.query
 import dns.rcode
 import pytest
+from twisted.internet.address import IPv4Address
+from twisted.internet.task import Clock
 
+from resolver.effects import Reply
+from resolver.metrics import Counters
+from resolver.server import StreamLimits, StreamListener
 from tests.resolver.live import LiveResolver, UpstreamDouble, obliging, plain_list, resolver, upstream
 from tests.resolver.play import query, response
 
@@ -62,6 +70,80 @@ def test_queries_on_one_connection_may_be_sent_ahead_and_are_all_answered(live):
                 size = int.from_bytes(file.read(2), "big")
                 ids.add(dns.message.from_wire(file.read(size)).id)
     assert ids == set(range(100))
+
+
+class _Unread:
+    """A transport whose other end reads nothing until told to; it pauses its producer as Twisted's does."""
+
+    def __init__(self):
+        self.held = 0
+        self.producer = None
+
+    def setTcpNoDelay(self, on):
+        """As it is."""
+
+    def registerProducer(self, producer, streaming):
+        self.producer = producer
+
+    def write(self, data):
+        self.held += len(data)
+        if self.held > 65_536:
+            self.producer.pauseProducing()
+
+    def pauseProducing(self):
+        """Nothing more is read."""
+
+    resumeProducing = pauseProducing
+
+    def reads_all(self):
+        self.held = 0
+        self.producer.resumeProducing()
+
+
+def test_a_client_that_reads_nothing_cannot_make_answers_pile_up():
+    asked = []
+
+    class Answering:
+        def query(self, data, client, tcp, now, local):
+            asked.append(data)
+            return (Reply(client, bytes(60_000)),)
+
+    session = Answering()
+    session.counters = Counters()
+    edge, clock, transport = SimpleNamespace(session=session), Clock(), _Unread()
+    edge.perform = lambda effects: [effect.client.send(effect.data) for effect in effects]
+    stream = StreamListener(edge, StreamLimits(), Counter(), clock).buildProtocol(IPv4Address("TCP", "192.0.2.1", 9))
+    stream.transport = transport
+    stream.connectionMade()
+    stream.dataReceived(framed(query("large.example")) * 1000)
+    assert transport.held < 200_000
+    for _round in range(1000):
+        transport.reads_all()
+        clock.advance(0.001)
+    assert len(asked) == 1000, "a slow reader gets all of its answers"
+    stream.connectionLost()
+
+
+def send_slowly(stream, pieces):
+    for _piece in range(pieces):
+        stream.sendall(bytes(65_536))
+        time.sleep(0.01)
+
+
+def test_the_metrics_page_keeps_no_body_and_only_so_many_connections(live):
+    held = [socket.create_connection(("127.0.0.1", live.metrics_port), 5) for _ in range(60)]
+    try:
+        held[0].sendall(b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n")
+        with pytest.raises(OSError, match=r"reset|Broken pipe"):
+            send_slowly(held[0], 100)
+        held[-1].settimeout(5)
+        with suppress(ConnectionResetError):
+            assert held[-1].recv(1) == b""
+    finally:
+        for one in held:
+            one.close()
+    time.sleep(0.3)
+    assert "blocker_dns_queries_total" in live.exposition()
 
 
 def test_a_message_may_come_octet_by_octet(live):
