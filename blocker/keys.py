@@ -113,7 +113,7 @@ def is_encrypted(path: Path) -> bool:
 def _read(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            if os.fstat(file.fileno()).st_mode & 0o077:
+            if os.fstat(file.fileno()).st_mode & _others(path):
                 raise Rejected(
                     _("{path} can be read by others, so it is no longer a secret").format(path=path),
                     rule="key.mode",
@@ -124,6 +124,16 @@ def _read(path: Path) -> bytes:
         raise Rejected(
             _("the key file {path} cannot be read: {why}").format(path=path, why=error.strerror), rule="key.file"
         ) from None
+
+
+def _others(path: Path) -> int:
+    """The permission bits that a secret at this place may not have.
+
+    systemd hands credentials over in a directory that the service's user alone can enter, and there the group may
+    read them (systemd.exec(5), LoadCredential=).
+    """
+    handed = os.environ.get("CREDENTIALS_DIRECTORY", "")
+    return 0o037 if handed and path.absolute().parent == Path(handed) else 0o077
 
 
 def _no_key(path: Path) -> Rejected:

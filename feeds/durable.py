@@ -14,10 +14,15 @@ from feeds.language import _
 UNFINISHED = ".new-"
 
 
-def write_new(path: Path, chunks: Iterable[bytes]) -> None:
-    """Write a file that does not exist yet and fsync it. For files inside a directory that is itself still hidden."""
+def write_new(path: Path, chunks: Iterable[bytes], mode: int | None = None) -> None:
+    """Write a file that does not exist yet and fsync it. For files inside a directory that is itself still hidden.
+
+    `mode` holds whatever the umask; without it the file is 0644 less the umask.
+    """
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     try:
+        if mode is not None:
+            os.fchmod(descriptor, mode)
         for chunk in chunks:
             rest = memoryview(chunk)
             while rest:
@@ -27,12 +32,12 @@ def write_new(path: Path, chunks: Iterable[bytes]) -> None:
         os.close(descriptor)
 
 
-def write(path: Path, content: bytes) -> None:
-    """Put `content` in the place of the file `path` in one step."""
+def write(path: Path, content: bytes, mode: int | None = None) -> None:
+    """Put `content` in the place of the file `path` in one step; `mode` as in `write_new`."""
     hidden = path.with_name(f"{UNFINISHED}{path.name}-{os.getpid()}")
     hidden.unlink(missing_ok=True)
     try:
-        write_new(hidden, [content])
+        write_new(hidden, [content], mode)
         os.replace(hidden, path)
     except BaseException:
         with suppress(OSError):

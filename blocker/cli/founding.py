@@ -78,7 +78,6 @@ def found(authority: Authority, places: Places, roots: Sequence[keys.Key], now: 
         places.url, genesis, public, ROOT_THRESHOLD, now, authority_name=authority.name, names=authority.names
     )
     try:
-        places.feed.mkdir(parents=True, exist_ok=True)
         create_feed(
             Disk(places.feed),
             FeedKeys.create(places.feed_keys),

@@ -26,6 +26,9 @@ OFFICERS_ROLE = "officers"
 OFFICERS_PATH = "officers.json"
 CONTACT_PATH = "contact.json"  # how to object, before the first manifest says it
 LOCK = ".publish.lock"
+# A web server under another user reads the feed, whatever the umask of who publishes.
+PUBLIC_FILE = 0o644
+PUBLIC_DIRECTORY = 0o755
 
 
 class Disk:
@@ -38,7 +41,7 @@ class Disk:
         """Write a file whole; after a crash at any point the old file or the new one stands. Raises Failure."""
         try:
             self._directory(path.parent)
-            durable.write(path, data)
+            durable.write(path, data, PUBLIC_FILE)
         except OSError as error:
             raise Failure(
                 _("the feed cannot be written: {path}: {why}").format(path=path, why=error.strerror or error),
@@ -55,6 +58,8 @@ class Disk:
         missing = [p for p in (path, *path.parents) if not p.exists()]
         for directory in reversed(missing):
             directory.mkdir(exist_ok=True)
+            if directory.is_relative_to(self.root):
+                directory.chmod(PUBLIC_DIRECTORY)
             durable.sync_directory(directory.parent)
 
 

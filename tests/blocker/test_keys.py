@@ -68,6 +68,26 @@ def test_a_file_others_can_reach_is_refused(tmp_path: Path, mode: int) -> None:
     assert "chmod 600" in error.value.then
 
 
+def test_a_credential_from_systemd_may_be_read_by_its_group_and_there_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handed, elsewhere = tmp_path / "handed", tmp_path / "elsewhere"
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(handed))
+    for folder in (handed, elsewhere):
+        folder.mkdir()
+        keys.create(folder / "targets.pem", None)
+        (folder / "targets.pem").chmod(0o440)
+    assert keys.load(handed / "targets.pem", None)
+    with pytest.raises(Rejected, match="read by others"):
+        keys.load(elsewhere / "targets.pem", None)
+    with pytest.raises(Rejected, match="read by others"):
+        keys.load(handed / ".." / "elsewhere" / "targets.pem", None)
+    for mode in (0o444, 0o460, 0o441):
+        (handed / "targets.pem").chmod(mode)
+        with pytest.raises(Rejected, match="read by others"):
+            keys.load(handed / "targets.pem", None)
+
+
 def test_what_is_no_such_key_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "some.key"
     for content in (b"", b"hello", b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", os.urandom(99)):

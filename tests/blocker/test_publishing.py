@@ -1,5 +1,6 @@
 """What a publication promises to readers and to officers."""
 
+import os
 import shutil
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -52,6 +53,19 @@ def test_a_tuf_client_accepts_every_edition_and_gets_exactly_the_rules(feed: Fee
         assert sorted(map(str, (r.target for r in release.rules))) == sorted(str(r.target) for r in rules)
         assert manifest.counts["rules"] == len(rules)
         assert manifest.training is True
+
+
+def test_a_web_server_under_another_user_can_read_the_whole_feed_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        feed = FeedFactory(tmp_path / "feed", now=NOW)
+        feed.publish(some(3), NOW)
+        feed.publish(some(4), NOW + HOUR)
+    finally:
+        os.umask(before)
+    modes = {path: path.stat().st_mode & 0o777 for path in (feed.path, *feed.path.rglob("*"))}
+    assert modes.pop(feed.path / ".publish.lock") == 0o600
+    assert {path for path, mode in modes.items() if mode != (0o755 if path.is_dir() else 0o644)} == set()
 
 
 def test_the_same_rules_make_the_same_release_in_any_order(tmp_path: Path) -> None:
