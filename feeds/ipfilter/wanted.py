@@ -90,8 +90,9 @@ def wanted(rules: Iterable[Rule], exceptions: Iterable[Prefix] = ()) -> Wanted:
         for first, last, stack in _segments(rule for rule in prefixed if _prefix(rule).version == version):
             painted.paint(first, last, stack)
         whole = merged(painted.whole)
-        sets[f"blocked{version}"] = subtract(whole, own)
-        excepted[version] = size(whole) - size(subtract(whole, own))
+        left = subtract(whole, own)
+        sets[f"blocked{version}"] = left
+        excepted[version] = size(whole) - size(left)
         for protocol in PROTOCOLS:
             sets[f"{protocol}{version}"] = tuple(_boxes(painted.limited[protocol], own))
     return Wanted(
@@ -143,6 +144,10 @@ class _Painted:
         self.limited: dict[str, list[tuple[int, int, Intervals]]] = {protocol: [] for protocol in PROTOCOLS}
 
     def paint(self, first: int, last: int, stack: list[Rule]) -> None:
+        if len(stack) == 1 and not stack[0].limits.protocol:
+            if stack[0].action in DROPPED:
+                self.whole.append((first, last))
+            return
         rest = False
         ports: dict[str, Intervals] = dict.fromkeys(PROTOCOLS, ())
         for rule in stack:
@@ -175,11 +180,13 @@ def _boxes(runs: list[tuple[int, int, Intervals]], own: Intervals) -> Iterator[B
 def _segments(rules: Iterable[Rule]) -> Iterator[tuple[int, int, list[Rule]]]:
     """(first, last, rules whose prefixes hold all of it, widest first), rising, disjoint, gaps left out."""
     stack: list[Rule] = []
+    ends: list[int] = []
     place = 0
     for rule in sorted(rules, key=_weakest_first):
-        start = _prefix(rule).network
-        while stack and _prefix(stack[-1]).last < start:
-            last = _prefix(stack[-1]).last
+        prefix = _prefix(rule)
+        start = prefix.network
+        while ends and ends[-1] < start:
+            last = ends.pop()
             if place <= last:
                 yield place, last, stack
                 place = last + 1
@@ -188,8 +195,9 @@ def _segments(rules: Iterable[Rule]) -> Iterator[tuple[int, int, list[Rule]]]:
             yield place, start - 1, stack
         place = start
         stack.append(rule)
+        ends.append(prefix.last)
     while stack:
-        last = _prefix(stack[-1]).last
+        last = ends.pop()
         if place <= last:
             yield place, last, stack
             place = last + 1
