@@ -7,12 +7,12 @@ from typing import cast
 from tuf.api.metadata import Root
 
 from blocker.publishing.layout import CONTACT_PATH
-from blocker.publishing.publish import emergencies_of
+from blocker.publishing.publish import emergencies_of, officer_keys_of
 from blocker.publishing.release_of import Content
 from blocker.publishing.standing import Standing
 from blocker.register import Emergency, Register, Verified
 from blocker.register.ground import Judge
-from feeds.errors import Problem, Rejected
+from feeds.errors import Problem, Refused, Rejected
 from feeds.language import _
 from feeds.manifest import Contact
 from feeds.roster import roster_bytes
@@ -39,6 +39,7 @@ def source_of(
 
         published = standing.manifest.chain if standing.manifest else None
         found = register.verified(now, keys, threshold, published, guard=guard, admit=admit)
+        _check_first_officers(found, standing)
         genesis, changes = register.officers.certificates()
         admitted, problems = _split(found)
         return Content(
@@ -57,6 +58,21 @@ def source_of(
         )
 
     return read
+
+
+def _check_first_officers(found: Verified, standing: Standing) -> None:
+    """Raise Refused unless the first officers are those to whom the new feed delegates, by its own targets key.
+
+    Later the chain head in the manifest ties register and feed together. Before the first publication nothing else
+    does: the root file lies in the feed's directory, and whoever can exchange it could certify officers of his own.
+    """
+    first = set(found.officers.history[0].values())
+    if standing.manifest is None and first != set(officer_keys_of(standing)):
+        raise Refused(
+            _("the register's first officers are not those for whom this feed was made"),
+            kept=_("nothing was published"),
+            then=_("check --register and --repository; if they are right, restore both from a backup"),
+        )
 
 
 def _split(found: Verified) -> tuple[list[str], list[Problem]]:

@@ -101,6 +101,9 @@ def _deltas(repository: Repository, manifest: Manifest, serial: int, scratch: Pa
         serial = ref.to_serial
     targets = [repository.target(delta_path(ref.from_serial, ref.to_serial)) for ref in refs]
     whole = repository.target(RELEASE_PATH)
+    if sum(ref.size for ref in refs) > canonical.MAX_RELEASE_BYTES:
+        # They are held in memory together, so together they may be no larger than a release.
+        return ()
     if whole is not None and sum(t.length for t in targets if t) > MOST_TIMES_WHOLE * whole.length + SPARE_BYTES:
         return ()
     deltas = []

@@ -1,11 +1,15 @@
 """`blocker publish`, from a real register to a feed that python-tuf's client accepts."""
 
+import shutil
 import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from tuf.api.metadata import Metadata, Root
 
+from blocker import keys
+from blocker.publishing.sign import KeySigner
 from feeds.errors import Held, Refused, Rejected, Untrusted
 from feeds.officers import verify
 from feeds.roster import roster_of_bytes
@@ -150,6 +154,29 @@ def test_a_row_changed_behind_the_program_s_back_stops_the_publication(authority
     assert isinstance(refused, Refused)
     assert [(p.place, p.rule) for p in refused.problems] == [("entry row 2", "register.row")]
     assert len(reader.pull(datetime.now(UTC))[1].rules) == 1
+
+
+def test_a_register_of_other_officers_publishes_nothing_even_with_the_feeds_root_file_exchanged(
+    authority: Authority, tmp_path: Path
+) -> None:
+    """An attacker who writes the database and the feed's directory, and holds none of the keys."""
+    (tmp_path / "thief").mkdir()
+    thief = Authority(tmp_path / "thief")
+    thief.approve("victim.test")
+    place = authority.feed / "metadata" / "1.root.json"
+    made = Metadata[Root].from_bytes(place.read_bytes())
+    foreign = Metadata[Root].from_bytes((thief.feed / "metadata" / "1.root.json").read_bytes()).signed
+    made.signed.keys |= foreign.keys
+    made.signed.roles["root"] = foreign.roles["root"]
+    made.signatures.clear()
+    for n in (1, 2):
+        key = keys.load(thief.path / "root-keys" / f"root-{n}.pem", b"correct horse battery staple")
+        made.sign(KeySigner(key), append=True)
+    place.write_bytes(made.to_bytes())
+    for file in thief.path.glob("register.db*"):
+        shutil.copy(file, authority.path / file.name)
+    assert "officers are not those" in str(authority.fails("publish"))
+    assert not list((authority.feed / "targets").glob("*.manifest.json"))
 
 
 def test_a_database_put_back_from_a_backup_is_refused(authority: Authority, reader: Reader) -> None:

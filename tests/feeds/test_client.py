@@ -81,6 +81,17 @@ def test_where_the_deltas_are_gone_the_full_release_comes(feed: TufFeed, store: 
     assert (done.removed, done.added) == (0, 1)
 
 
+def test_deltas_that_unpack_to_more_than_a_release_are_not_held_in_memory_together(feed: TufFeed, store: Store) -> None:
+    feed.publish(many(300))
+    pull(store, Fetcher(), NOW)
+    feed.publish(many(301))
+    large = [ref.model_copy(update={"size": canonical.MAX_RELEASE_BYTES + 1}) for ref in feed.deltas]
+    feed.publish_release(feed.releases[-1], deltas=tuple(large))
+    done = pull(store, Fetcher(), NOW + MINUTE)
+    assert (done.way, done.note) == ("full", "")
+    assert done.accepted.release() == feed.releases[-1]
+
+
 def test_a_damaged_delta_is_replaced_by_the_full_release_and_said(feed: TufFeed, store: Store) -> None:
     feed.publish(many(300))
     pull(store, Fetcher(), NOW)
