@@ -50,7 +50,11 @@ class Origin:
         if self.plain is not None:
             layer, loaded = _plain_layer(self.plain)
         else:
-            layer, loaded = _accepted_layer(Store(self.state or Path()))
+            state = self.state or Path()
+            try:
+                layer, loaded = _accepted_layer(Store(state))
+            except OSError as error:
+                raise _unreadable(state, error) from None
         return Policy([*layers, layer]), loaded
 
 
@@ -129,11 +133,15 @@ def _lines(path: Path) -> Iterator[str]:
                     raise Rejected(_("{path} is larger than {n} bytes").format(path=path, n=MAX_LIST_BYTES))
                 yield line.decode("utf-8", "replace")
     except (OSError, EOFError) as error:
-        why = getattr(error, "strerror", None) or str(error)
-        raise Unavailable(
-            _("{path} cannot be read: {why}").format(path=path, why=why),
-            then=_("check that it is there and that the user the resolver runs as may read it"),
-        ) from None
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: OSError | EOFError) -> Unavailable:
+    why = getattr(error, "strerror", None) or str(error)
+    return Unavailable(
+        _("{path} cannot be read: {why}").format(path=path, why=why),
+        then=_("check that it is there and that the user the resolver runs as may read it"),
+    )
 
 
 def start(origin: Origin, before: Callable[[], None]) -> socket.socket:

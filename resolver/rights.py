@@ -1,5 +1,6 @@
 """Root only to bind: after that the process becomes an ordinary user for good."""
 
+import codecs
 import os
 import pwd
 from dataclasses import dataclass
@@ -8,6 +9,8 @@ from feeds.errors import Rejected, Unavailable
 from feeds.language import _
 
 DEFAULT_USER = "nobody"
+# Python loads a codec at its first use, from files that the ordinary user may not be let to read.
+CODECS_NEEDED_LATER = ("ascii", "latin-1", "utf-8", "unicode_escape", "idna", "punycode")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,8 @@ class Rights:
         """Become that user, without any other group, and make sure there is no way back."""
         if self.uid == 0:
             return
+        for codec in CODECS_NEEDED_LATER:
+            codecs.lookup(codec)
         os.setgroups([])
         os.setresgid(self.gid, self.gid, self.gid)
         os.setresuid(self.uid, self.uid, self.uid)
