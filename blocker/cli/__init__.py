@@ -33,6 +33,7 @@ SUMMARIES = {
     "why": N_("Why is this name or address blocked, on which decision, until when?"),
     "feed": N_("Pull, verify, follow, serve and render a signed feed."),
     "ip": N_("Plan and apply packet filters from the feed."),
+    "zone": N_("Serve the feed as an RPZ zone to other DNS servers."),
     "dns": N_("Enforce the feed in a DNS resolver."),
 }
 _ORDER = list(SUMMARIES)

@@ -1,0 +1,131 @@
+"""`blocker zone serve`: zone transfers from the state directory."""
+
+import os
+import random
+from pathlib import Path
+from typing import Any
+
+import click
+
+from feeds.command.service import Listen, label
+from feeds.command.state import now, state_option
+from feeds.errors import Failure, Unavailable
+from feeds.language import _
+from feeds.store import Store
+from feeds.systemd import Notifier
+from feeds.terminal import answer, complain, json_option
+from feeds.transfer.settings import Settings, read_settings
+
+LOOK_SECONDS = 0.5
+KEEP_SECONDS = 5.0
+
+
+@click.command(help=_("Serve the zones of a settings file to their secondaries, for ever."))
+@click.argument("settings", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--listen",
+    type=Listen(),
+    multiple=True,
+    default=["127.0.0.1:5300"],
+    show_default=True,
+    help=_("Where to listen, UDP and TCP; may be given more than once."),
+)
+@state_option
+@json_option
+def serve(settings: Path, listen: tuple[tuple[str, int], ...], state: Path, as_json: bool) -> None:
+    """Until SIGTERM or SIGINT."""
+    from twisted.internet import reactor as chosen
+
+    store = Store(state)
+    # A directory that was never set up is said at once.
+    store.settings()
+    reactor: Any = chosen
+    service = _Service(store, read_settings(settings), reactor, as_json)
+    service.listen(listen)
+    service.run(listen)
+
+
+class _Service:
+    def __init__(self, store: Store, settings: Settings, reactor: Any, as_json: bool) -> None:
+        from feeds.transfer.primary import Primary
+        from feeds.transfer.server import Serving
+        from feeds.transfer.watching import Fetched, Watch
+
+        self._reactor = reactor
+        self._as_json = as_json
+        self._secondaries = settings.secondaries
+        self._watch = Watch(store, settings.zones)
+        self._fetched = Fetched(store)
+        primary = Primary(self._watch.lines, settings.secondaries)
+        self._serving = Serving(primary, reactor, lambda sent: self._fetched.note(sent, now()))
+        self._datagrams: list[Any] = []
+        self._last_said = ""
+
+    def listen(self, addresses: tuple[tuple[str, int], ...]) -> None:
+        """Raises Unavailable where an address is taken."""
+        from twisted.internet.error import CannotListenError
+
+        from feeds.transfer.server import Datagrams, Streams
+
+        for host, port in addresses:
+            datagrams = Datagrams(self._serving)
+            try:
+                self._reactor.listenUDP(port, datagrams, interface=host, maxPacketSize=4096)
+                self._reactor.listenTCP(port, Streams(self._serving), interface=host)
+            except CannotListenError as error:
+                why = error.socketError
+                raise Unavailable(
+                    _("cannot listen on {address}: {why}").format(
+                        address=label(host, port), why=getattr(why, "strerror", None) or why
+                    ),
+                    kept=_("nothing is served"),
+                    then=_("choose another address with --listen, or stop what listens there"),
+                ) from None
+            self._datagrams.append(datagrams)
+
+    def run(self, addresses: tuple[tuple[str, int], ...]) -> None:
+        from twisted.internet.task import LoopingCall
+
+        notifier = Notifier(os.environ)
+
+        def announce() -> None:
+            where = " ".join(label(*address) for address in addresses)
+            zones = [zone.name.text for zone in self._watch.zones]
+            answer(
+                self._as_json,
+                {"listen": where.split(), "zones": zones},
+                _("Serving {zones} at {where}").format(zones=" ".join(zones), where=where),
+            )
+            notifier.send("READY=1")
+            LoopingCall(self._look).start(LOOK_SECONDS)
+            LoopingCall(self._fetched.keep).start(KEEP_SECONDS, now=False)
+
+        self._reactor.callWhenRunning(announce)
+        if notifier.watchdog_seconds:
+            LoopingCall(notifier.send, "WATCHDOG=1").start(notifier.watchdog_seconds)
+        self._reactor.addSystemEventTrigger("before", "shutdown", notifier.send, "STOPPING=1")
+        self._reactor.addSystemEventTrigger("after", "shutdown", self._fetched.keep)
+        self._reactor.run()
+
+    def _look(self) -> Any:
+        from twisted.internet.threads import deferToThread
+
+        return deferToThread(self._watch.look, now()).addCallbacks(self._show, self._fault)
+
+    def _show(self, changed: Any) -> None:
+        self._last_said = ""
+        for line, prepared in changed:
+            line.take(prepared)
+            self._fetched.show(line, now())
+            for secondary in self._secondaries:
+                for datagrams in self._datagrams:
+                    datagrams.tell(secondary, line, random.SystemRandom().getrandbits(16))
+
+    def _fault(self, failure: Any) -> Any:
+        """A state directory that cannot be read: said once, the zones stay as they are."""
+        if not isinstance(failure.value, Failure):
+            return failure
+        if failure.value.what != self._last_said:
+            self._last_said = failure.value.what
+            complain(failure.value, self._as_json)
+        return None

@@ -1,0 +1,268 @@
+"""Zone transfers: what a secondary gets, with dnspython as the other side and no socket between."""
+
+import random
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+
+import dns.message
+import dns.name
+import dns.query
+import dns.rcode
+import dns.rdatatype
+import dns.tsig
+import dns.tsigkeyring
+import dns.xfr
+import dns.zone
+import pytest
+
+from feeds.message.building import encode_name
+from feeds.render import render
+from feeds.render.form import View
+from feeds.rule import hours
+from feeds.transfer.content import Content, content_of
+from feeds.transfer.line import STEPS, Line
+from feeds.transfer.primary import Primary, is_acknowledged, notify_message
+from feeds.transfer.settings import Secondary
+from tests.golden.sample import CANARIES, LATER, NOW, RULES, accepted, rule
+
+ZONE = "rpz.blocker"
+STAMP = int(NOW.timestamp())
+KEY = dns.tsig.Key("isp.", b"k" * 32, "hmac-sha256")
+OPEN = Secondary("open", frozenset({"192.0.2.1"}), (), None)
+SIGNED = Secondary("signed", frozenset(), (), KEY)
+ORIGIN = dns.name.from_text(ZONE)
+
+
+def content(rules, serial: int = 7, now=NOW, names_only: bool = False, canaries=()) -> Content:  # type: ignore[no-untyped-def]
+    return content_of(View.of(accepted(rules, serial=serial, canaries=canaries), now, ZONE), names_only)
+
+
+def line_of(*contents: Content) -> Line:
+    line = Line()
+    for one in contents:
+        prepared = line.prepare(one)
+        assert prepared is not None
+        line.take(prepared)
+    return line
+
+
+def primary(line: Line) -> Primary:
+    return Primary({encode_name(ZONE): line}, (OPEN, SIGNED))
+
+
+def transfer(line: Line, zone: dns.zone.Zone, serial: int | None, key: dns.tsig.Key | None = None) -> int:
+    """Bring `zone` up to date over TCP; the number of messages."""
+    query = dns.message.make_query(ZONE, "AXFR" if serial is None else "IXFR")
+    if serial is not None:
+        soa = f"localhost. x. {serial} 1 1 1 1"
+        query.authority.append(dns.rrset.from_text(ORIGIN, 0, "IN", "SOA", soa))
+    if key:
+        query.use_tsig(key)
+    address = "198.51.100.9" if key else "192.0.2.1"
+    answer = primary(line).asked(query.to_wire(), address, True, int(time.time()))
+    assert answer is not None
+    context, count = None, 0
+    with dns.xfr.Inbound(zone, dns.rdatatype.AXFR if serial is None else dns.rdatatype.IXFR, serial) as inbound:
+        done = False
+        for wire in answer.messages:
+            assert not done
+            assert len(wire) <= 16_384
+            count += 1
+            message = dns.message.from_wire(
+                wire,
+                keyring=key,
+                request_mac=query.mac if key else b"",
+                xfr=True,
+                origin=ORIGIN,
+                tsig_ctx=context,
+                multi=True,
+                one_rr_per_rrset=serial is not None,
+            )
+            context = message.tsig_ctx
+            assert message.had_tsig == (key is not None)
+            done = inbound.process_message(message)
+        assert done
+    return count
+
+
+def empty() -> dns.zone.Zone:
+    return dns.zone.Zone(ORIGIN, relativize=True)
+
+
+def text(zone: dns.zone.Zone) -> list[str]:
+    return sorted(zone.to_text().splitlines())
+
+
+def rendered(rules, now=NOW, serial: int = 7, form: str = "rpz", canaries=()) -> list[str]:  # type: ignore[no-untyped-def]
+    lines = "".join(render(form, accepted(rules, serial=serial, canaries=canaries), now, zone=ZONE))
+    return text(dns.zone.from_text(lines, ORIGIN, relativize=True))
+
+
+@pytest.mark.parametrize(("form", "names_only"), [("rpz", False), ("rpz-names", True)])
+def test_a_whole_transfer_is_the_zone_that_render_writes(form: str, names_only: bool) -> None:
+    zone = empty()
+    transfer(line_of(content(RULES, names_only=names_only, canaries=CANARIES)), zone, None, KEY)
+    assert text(zone) == rendered(RULES, form=form, canaries=CANARIES)
+
+
+def test_a_transfer_of_many_messages_is_whole_and_each_message_is_signed() -> None:
+    rules = [rule(f"n{n}.example.net", number=n) for n in range(1, 4000)]
+    zone = empty()
+    assert transfer(line_of(content(rules)), zone, None, KEY) > 5
+    assert text(zone) == rendered(rules)
+
+
+def steps() -> Iterator[tuple[list, int]]:  # type: ignore[type-arg]
+    chance = random.Random(3)
+    for serial in range(1, 20):
+        yield [rule(f"{n % 7}.n{n}.example.net", number=n) for n in range(1, 300) if chance.random() < 0.7], serial
+
+
+def test_ixfr_from_every_earlier_serial_gives_what_axfr_gives_and_carries_deletions() -> None:
+    made = [content(rules, serial) for rules, serial in steps()]
+    line, last = line_of(*made), list(steps())[-1]
+    for old in made:
+        zone = empty()
+        transfer(line_of(old), zone, None)
+        transfer(line, zone, old.serial, KEY)
+        assert text(zone) == rendered(*last[:1], serial=last[1])
+
+
+def test_a_serial_that_is_not_known_gets_the_whole_zone_and_the_present_one_a_lone_soa() -> None:
+    line = line_of(*(content(RULES, serial) for serial in range(1, STEPS + 4)))
+    zone = empty()
+    transfer(line_of(content(RULES[:1], 1)), zone, None)
+    transfer(line, zone, 1000)
+    assert text(zone) == rendered(RULES, serial=STEPS + 3)
+    assert transfer(line, zone, (STEPS + 3) * 1000 + 1) == 1
+
+
+def test_a_lapse_raises_the_serial_and_takes_the_rule_away() -> None:
+    soon = hours(NOW) + 2
+    rules = [rule("a.example.net", expires=soon), rule("b.example.net", number=2, expires=LATER)]
+    before, after = content(rules), content(rules, now=NOW + timedelta(hours=2))
+    assert after.serial == before.serial + 1
+    zone = empty()
+    transfer(line_of(before), zone, None)
+    assert zone.get_node("a.example.net") is not None
+    transfer(line_of(before, after), zone, before.serial)
+    assert zone.get_node("a.example.net") is None
+    assert zone.get_node("b.example.net") is not None
+
+
+def test_a_transfer_under_way_ends_with_the_content_it_began_with() -> None:
+    line = line_of(content([rule(f"n{n}.example.net", number=n) for n in range(1, 4000)]))
+    query = dns.message.make_query(ZONE, "AXFR").to_wire()
+    answer = primary(line).asked(query, "192.0.2.1", True, STAMP)
+    assert answer is not None
+    first = next(answer.messages)
+    prepared = line.prepare(content(RULES, 8))
+    assert prepared is not None
+    line.take(prepared)
+    serials = {
+        rrset[0].serial
+        for wire in (first, *answer.messages)
+        for rrset in dns.message.from_wire(wire, xfr=True).answer
+        if rrset.rdtype == dns.rdatatype.SOA
+    }
+    assert serials == {7000}
+
+
+def test_a_serial_never_goes_back() -> None:
+    line = line_of(content(RULES, 8))
+    assert line.prepare(content(RULES, 7)) is None
+    assert line.prepare(content(RULES, 8)) is None
+
+
+LINE = line_of(content(RULES))
+
+
+def ask(data: bytes, address: str = "192.0.2.1", stream: bool = True, now: int = STAMP) -> bytes | None:
+    answer = primary(LINE).asked(data, address, stream, now)
+    return b"".join(answer.messages) if answer else None
+
+
+def test_who_is_not_known_is_refused_without_data() -> None:
+    for name, qtype, address in (
+        (ZONE, "AXFR", "192.0.2.2"),
+        (ZONE, "SOA", "192.0.2.2"),
+        ("other.zone", "SOA", "192.0.2.1"),
+        (ZONE, "A", "192.0.2.1"),
+    ):
+        reply = dns.message.from_wire(ask(dns.message.make_query(name, qtype).to_wire(), address) or b"")
+        assert reply.rcode() == dns.rcode.REFUSED
+        assert not reply.answer
+
+
+def test_by_datagram_an_soa_is_answered_and_an_axfr_is_not() -> None:
+    reply = dns.message.from_wire(ask(dns.message.make_query(ZONE, "SOA").to_wire(), stream=False) or b"")
+    assert reply.answer[0][0].serial in (7000, 7001)
+    reply = dns.message.from_wire(ask(dns.message.make_query(ZONE, "AXFR").to_wire(), stream=False) or b"")
+    assert reply.rcode() == dns.rcode.FORMERR
+
+
+@pytest.mark.parametrize(
+    ("key", "ahead", "error"),
+    [
+        (dns.tsig.Key("nobody.", b"k" * 32, "hmac-sha256"), 0, 17),
+        (dns.tsig.Key("isp.", b"k" * 32, "hmac-sha512"), 0, 17),
+        (dns.tsig.Key("isp.", b"x" * 32, "hmac-sha256"), 0, 16),
+        (dns.tsig.Key("isp.", b"k" * 32, "hmac-sha256"), 301, 18),
+        (dns.tsig.Key("isp.", b"k" * 32, "hmac-sha256-128"), 0, 17),
+    ],
+)
+def test_a_bad_signature_gets_its_own_error_and_no_data(key: dns.tsig.Key, ahead: int, error: int) -> None:
+    query = dns.message.make_query(ZONE, "AXFR")
+    query.use_tsig(key)
+    wire = ask(query.to_wire(), now=int(time.time()) + ahead)
+    assert wire is not None
+    reply = dns.message.from_wire(wire, keyring=False)
+    assert reply.rcode() == dns.rcode.NOTAUTH
+    assert reply.tsig is not None
+    assert reply.tsig[0].error == error
+    assert not reply.answer
+    # Only a reply to a right key with a wrong clock may carry a proof.
+    assert bool(reply.tsig[0].mac) == (error == 18)
+
+
+def test_a_shortened_mac_is_refused() -> None:
+    query = dns.message.make_query(ZONE, "AXFR")
+    query.use_tsig(KEY)
+    wire = bytearray(query.to_wire())
+    # The MAC's last 16 octets go; its length, and the record's, say so.
+    mac = wire.rindex(query.mac)
+    del wire[mac + 16 : mac + 32]
+    wire[mac - 2 : mac] = (16).to_bytes(2)
+    rdlength = wire.index(b"\x0bhmac-sha256") - 2
+    wire[rdlength : rdlength + 2] = (int.from_bytes(wire[rdlength : rdlength + 2]) - 16).to_bytes(2)
+    reply = dns.message.from_wire(ask(bytes(wire)) or b"", keyring=False)
+    assert reply.tsig is not None
+    assert reply.tsig[0].error == 22
+
+
+def test_no_cut_or_flipped_octet_of_a_signed_request_gets_data_or_an_exception() -> None:
+    query = dns.message.make_query(ZONE, "AXFR")
+    query.use_tsig(KEY)
+    wire = query.to_wire()
+    stamp = int(time.time())
+    whole = ask(wire, now=stamp, address="198.51.100.9")
+    assert whole is not None
+    assert len(whole) > 500
+    for place in range(2, len(wire)):
+        for bad in (wire[:place], wire[:place] + bytes([wire[place] ^ 1]) + wire[place + 1 :]):
+            got = ask(bad, now=stamp, address="198.51.100.9")
+            # The names of keys and zones know no case, and a message's id stands outside of the signature.
+            assert got is None or len(got) < 300
+
+
+def test_a_notify_is_signed_and_its_answer_ends_it() -> None:
+    line = line_of(content(RULES))
+    wire = notify_message(line, 4242, KEY, int(time.time()))
+    told = dns.message.from_wire(wire, keyring=KEY)
+    assert told.opcode() == dns.opcode.NOTIFY
+    assert told.answer[0][0].serial == line.present.serial  # type: ignore[union-attr]
+    reply = dns.message.make_response(dns.message.from_wire(notify_message(line, 4242, None, 0)))
+    assert is_acknowledged(reply.to_wire(), 4242)
+    assert not is_acknowledged(reply.to_wire(), 4243)
+    assert not is_acknowledged(wire, 4242)
