@@ -12,7 +12,7 @@ from feeds.name import DomainName
 from feeds.prefix import Prefix
 from feeds.rule import CATEGORY_WORDS, NameTarget, Rule, Scope, moment_of
 from feeds.store import DEFAULT_PATH, Accepted, Store
-from feeds.terminal import day_text, moment_text
+from feeds.terminal import day_text, moment_text, printable
 
 _BITS = {4: 32, 6: 128}
 
@@ -70,11 +70,19 @@ def _sentence(found: Sequence[Rule], subject: str, accepted: Accepted) -> str:
     ground = _("Decision {notation} of {agency}, {date}; {basis}. Objections: {contact}.").format(
         notation=rule.decision,
         agency=decision.agency if decision else "?",
-        date=day_text(date.fromisoformat(decision.date)) if decision else "?",
+        date=_day(decision.date) if decision else "?",
         basis=decision.legal_basis if decision else "?",
         contact=(decision.contact if decision else "") or accepted.manifest.contact.email,
     )
-    return f"{made} {ground}"
+    return printable(f"{made} {ground}")
+
+
+def _day(text: str) -> str:
+    """The decision's date; as it came where there is no such day."""
+    try:
+        return day_text(date.fromisoformat(text))
+    except ValueError:
+        return text
 
 
 def _wanted(text: str) -> tuple[str, dict[str, int]]:

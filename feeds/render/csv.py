@@ -8,7 +8,7 @@ import io
 from collections.abc import Iterator, Sequence
 
 from feeds.language import N_
-from feeds.render.form import Format, Rendering, View
+from feeds.render.form import Format, Rendering, View, one_line
 from feeds.rule import NameTarget, Rule, hour_text
 
 COLUMNS = (
@@ -19,7 +19,8 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%")
 
 
 def safe(cell: str) -> str:
-    """The cell as a spreadsheet shows it and never computes it."""
+    """The cell as a spreadsheet shows it and never computes it, on one line and without control characters."""
+    cell = one_line(cell)
     return "'" + cell if cell.startswith(_FORMULA_STARTS) else cell
 
 

@@ -21,6 +21,7 @@ import pytest
 from feeds.command.why import why_in_state
 from feeds.errors import Rejected
 from feeds.follower import WAKE_REFILL_SECONDS, WAKES, Pace, Wakes
+from feeds.manifest import Contact, DecisionRef
 from feeds.metrics import FeedCollector
 from feeds.store import Store
 from tests.feeds.tuf_feed import TufFeed, many
@@ -394,6 +395,31 @@ def test_why_names_the_rule_the_decision_the_end_and_the_contact(machine: Machin
     with pytest.raises(Rejected, match="more than one"):
         why_in_state("192.0.2.1-192.0.2.9", options)
     assert "evil.test is listed" in machine.run("why", "evil.test").stdout
+
+
+def test_nothing_a_manifest_says_writes_on_the_terminal_or_breaks_an_answer(machine: Machine) -> None:
+    evil = "\x1b]0;title\x07\x1b[2J\nnext\u202e"
+    decision = DecisionRef(
+        notation="12/QĐ-STTTT",
+        agency=evil,
+        number=evil,
+        date="2026-99-99",
+        legal_basis=evil,
+        contact=evil,
+    )
+    machine.feed.publish(
+        [rule("evil.test", 1)],
+        authority_name=evil,
+        contact=Contact(email="a@so.example", name=evil, url=evil, phone=evil),
+        decisions=(decision,),
+    )
+    machine.init()
+    words = ([*["feed", "pull"]], ["why", "evil.test"], *(["feed", *w.split()] for w in ("status", "verify")))
+    for command in (*words, ["feed", "render", "csv"]):
+        done = machine.run(*command)
+        said = done.stdout + done.stderr
+        assert not {"\x1b", "\x07", "\u202e"} & set(said), command
+        assert not any(line.startswith("next") for line in said.splitlines()), command
 
 
 def test_why_is_silent_where_there_is_no_state_directory(tmp_path: Path) -> None:
