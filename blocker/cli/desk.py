@@ -145,22 +145,26 @@ class Signing:
 
     def open(self) -> Acting:
         """Who signs, with the key opened."""
-        from blocker import keys
-
         require(*self.needed())
         name = ask_text(self.officer, "--officer", _("Your officer id"))
         path = key_path(self.key_file)
-        if not keys.is_encrypted(path):
-            return Acting(name, keys.load(path, None))
-        secrets = Secrets(self.passphrase_fd, self.passphrase_file)
-        for tries_left in reversed(range(1 if secrets.given else TRIES)):
-            try:
-                return Acting(name, keys.load(path, secrets.existing(str(path))))
-            except Rejected as error:
-                if not tries_left:
-                    raise
-                hint("  " + printable(error.what))
-        raise AssertionError
+        return Acting(name, open_key(path, Secrets(self.passphrase_fd, self.passphrase_file)))
+
+
+def open_key(path: Path, secrets: Secrets) -> "Key":
+    """The key in a file; a person may mistype its passphrase, a script may not."""
+    from blocker import keys
+
+    if not keys.is_encrypted(path):
+        return keys.load(path, None)
+    for tries_left in reversed(range(1 if secrets.given else TRIES)):
+        try:
+            return keys.load(path, secrets.existing(str(path)))
+        except Rejected as error:
+            if not tries_left:
+                raise
+            hint("  " + printable(error.what))
+    raise AssertionError
 
 
 def key_path(key_file: Path | None) -> Path:

@@ -8,6 +8,7 @@ import click
 from blocker.cli.ask import ask_text, command_text, require
 from blocker.cli.desk import check_file, now, opened, register_option, url_of
 from blocker.cli.init import init
+from blocker.cli.renew import renew_root
 from blocker.workflow import ProposalState
 from feeds.errors import Rejected
 from feeds.language import _
@@ -24,6 +25,7 @@ def register() -> None:
 
 
 register.add_command(init)
+register.add_command(renew_root)
 
 
 @register.command(help=_("How the register stands: officers, proposals waiting, the last publication."))

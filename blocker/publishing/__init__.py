@@ -9,5 +9,6 @@ difference   the delta between two canonical byte streams, without holding two r
 bulk         the statement by which two officers let a large change pass the ISPs' brake
 recover      the register and the repository compared at each start
 publish      the order of a publication
+renew        the next root: a fresh expiry, other online keys
 clean        which old files may go
 """

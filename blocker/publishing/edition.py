@@ -5,7 +5,7 @@ timestamp.json last and alone in place: the instant it is renamed, readers see t
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -72,8 +72,12 @@ class Edition:
         )
 
 
-def put(disk: Disk, edition: Edition, keys: FeedKeys, now: datetime) -> None:
-    """Write the edition. Raises Failure at a fault of the disk; readers then still see the edition before."""
+def put(disk: Disk, edition: Edition, keys: FeedKeys, now: datetime, also: Sequence[FeedKeys] = ()) -> None:
+    """Write the edition. Raises Failure at a fault of the disk; readers then still see the edition before.
+
+    `also` are further keys that sign it, so that readers under a root that names those accept it, too.
+    """
+    signing = (keys, *also)
     now, before = now.astimezone(UTC), edition.before
     last = max(before.timestamp.version, before.snapshot.version, before.targets.version) if before else 0
     version = next_version(last, now)
@@ -83,27 +87,27 @@ def put(disk: Disk, edition: Edition, keys: FeedKeys, now: datetime) -> None:
             disk.write(place, data)
     targets = Targets(version, None, now + TARGETS_LIFE, dict(edition.targets), edition.delegations)
     meta = dict(before.snapshot.meta) if before else {}
-    written = {Targets.type: (version, signed(targets, [keys.targets]))}
+    written = {Targets.type: (version, signed(targets, [k.targets for k in signing]))}
     if edition.officers is not None:
         written[OFFICERS_ROLE] = (edition.officers.signed.version, edition.officers.to_bytes())
     for role, (number, data) in written.items():
         disk.write(metadata_path(disk.root, role, number), data)
         meta[f"{role}.json"] = meta_of(data, number)
-    snapshot = signed(Snapshot(version, None, now + SNAPSHOT_LIFE, meta), [keys.snapshot])
+    snapshot = signed(Snapshot(version, None, now + SNAPSHOT_LIFE, meta), [k.snapshot for k in signing])
     disk.write(metadata_path(disk.root, Snapshot.type, version), snapshot)
-    _put_timestamp(disk, version, meta_of(snapshot, version), keys, now)
+    _put_timestamp(disk, version, meta_of(snapshot, version), signing, now)
 
 
 def stamp(disk: Disk, before: Standing, keys: FeedKeys, now: datetime) -> None:
     """Sign the timestamp again over the snapshot that stands."""
     now = now.astimezone(UTC)
     version = next_version(before.timestamp.version, now)
-    _put_timestamp(disk, version, before.timestamp.snapshot_meta, keys, now)
+    _put_timestamp(disk, version, before.timestamp.snapshot_meta, [keys], now)
 
 
-def _put_timestamp(disk: Disk, version: int, snapshot: MetaFile, keys: FeedKeys, now: datetime) -> None:
+def _put_timestamp(disk: Disk, version: int, snapshot: MetaFile, signing: Sequence[FeedKeys], now: datetime) -> None:
     timestamp = Timestamp(version, None, now + TIMESTAMP_LIFE, snapshot)
-    disk.write(metadata_path(disk.root, Timestamp.type, None), signed(timestamp, [keys.timestamp]))
+    disk.write(metadata_path(disk.root, Timestamp.type, None), signed(timestamp, [k.timestamp for k in signing]))
 
 
 def check_keys(root: Root, keys: FeedKeys) -> None:

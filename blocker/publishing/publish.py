@@ -252,4 +252,8 @@ def _warnings(standing: Standing, now: datetime) -> list[str]:
     left = standing.root.expires - now
     if left > ROOT_WARNING:
         return []
-    return [_("the feed's root expires in {n} days: it must be signed again by two root keys").format(n=left.days)]
+    return [
+        _("the feed's root expires in {n} days: two root keys must sign it again: blocker register renew-root").format(
+            n=left.days
+        )
+    ]
