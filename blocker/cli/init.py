@@ -8,7 +8,7 @@ import click
 from blocker.cli.ask import Secrets, ask, ask_text, ask_yes, command_text, interactive, require
 from blocker.cli.desk import file_of, now, register_option, secret_options, url_of
 from blocker.cli.officer import accept_passphrase, check_free, make_key, read_id, read_public
-from feeds.errors import Rejected
+from feeds.errors import Rejected, Unavailable
 from feeds.language import _
 from feeds.manifest import Contact
 from feeds.officers import Officer
@@ -130,13 +130,13 @@ def init(
     here = [i for i in ids if not own_keys.get(i)]
     for i in here:
         check_free(keys_made / f"{i}.pem")
-    # All passphrases before the first file, so that stopping halfway leaves nothing behind.
+    # All keys that others made and all passphrases before the first file: stopping halfway leaves nothing behind.
+    handed = {i: read_public(own_keys[i]) for i in ids if own_keys.get(i)}
     root_secrets = _root_secrets(secrets)
     own_secrets = {i: secrets.new(_("the key of officer {id}").format(id=i), accept_passphrase) for i in here}
     roots = _make_root_keys(places.root_keys, root_secrets)
     certified = tuple(
-        Officer(i, _make_officer_key(keys_made, i, own_secrets[i]) if i in own_secrets else read_public(own_keys[i]))
-        for i in ids
+        Officer(i, handed[i] if i in handed else _make_officer_key(keys_made, i, own_secrets[i])) for i in ids
     )
     made = found(Authority(who, full, training, contact, certified, own_names), places, roots, now())
     made.close()
@@ -232,12 +232,19 @@ def _root_secrets(secrets: Secrets) -> list[bytes]:
 def _make_root_keys(directory: Path, secrets: list[bytes]) -> "list[Key]":
     from blocker import keys
 
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make_directory(directory)
     return [keys.create(directory / f"root-{n}.pem", secret) for n, secret in enumerate(secrets, 1)]
 
 
+def _make_directory(directory: Path) -> None:
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise Unavailable(_("{path} cannot be written: {why}").format(path=directory, why=error.strerror)) from None
+
+
 def _make_officer_key(directory: Path, who: str, secret: bytes) -> str:
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make_directory(directory)
     return make_key(directory / f"{who}.pem", secret)
 
 

@@ -45,6 +45,28 @@ def test_upgrade_leaves_a_current_register_as_it_is(desk: Desk) -> None:
     assert not (desk.folder / "none.db").exists()
 
 
+def _init(folder: Path, *more: object) -> tuple[object, ...]:
+    secret = folder / "pass"
+    secret.write_text("correct horse battery\n")
+    secret.chmod(0o600)
+    who = ("--authority", "tn", "--name", "x", "--contact-email", "a@b.example", "--training")
+    return ("register", "init", *who, "--officer", "an", "--officer", "binh", "--passphrase-file", secret, *more)
+
+
+def test_init_with_an_unreadable_public_key_leaves_nothing_that_hinders_the_next_try(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    there = ("--directory", tmp_path / "authority")
+    desk.run(*_init(tmp_path, *there, "--officer-public-key", f"an={tmp_path}/not-there.pub"), code=1)
+    desk.run(*_init(tmp_path, *there))
+
+
+def test_init_where_nothing_can_be_written_is_no_fault_of_the_program(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    failed = Desk(tmp_path).run(*_init(tmp_path, "--directory", tmp_path / "file" / "below"), code=1)
+    assert "cannot be written" in failed.stderr
+    assert "fault of the program" not in failed.stderr
+
+
 def test_init_wants_two_officers(tmp_path: Path) -> None:
     (tmp_path / "pass").write_text(PASSPHRASE)
     (tmp_path / "pass").chmod(0o600)
