@@ -22,7 +22,7 @@ from blocker.publishing.sign import RESIGN_WITHIN, ROOT_WARNING, FeedKeys, deleg
 from blocker.publishing.standing import Standing, read_standing
 from feeds.canonical import Digest, compress, delta_chunks, digest_of, release_chunks
 from feeds.delta import Delta
-from feeds.errors import Problem
+from feeds.errors import Problem, Refused
 from feeds.language import _
 from feeds.manifest import (
     MANIFEST_PATH,
@@ -110,9 +110,18 @@ def publish_due(ledger: Ledger, disk: Disk, keys: FeedKeys, now: datetime) -> Ou
         if manifest is None:
             stamp(disk, standing, keys, now)
             return Outcome(0, False, 0, 0, True, None, (*notes, _("nothing has been published yet")))
-        live, gone = lapsed(release_lines(standing.target(RELEASE_PATH), manifest), hours(now))
         last = ledger.last()
-        if gone or (last is not None and last.serial > standing.serial):
+        if last is not None and last.serial > standing.serial:
+            # Under a new serial an older list would bring back what was withdrawn since.
+            raise Refused(
+                _("the feed carries {b} although {a} was published: its directory seems to be restored").format(
+                    a=last.serial, b=standing.serial
+                ),
+                kept=_("nothing was changed"),
+                then=_("run «blocker publish»: it makes the next release from the register"),
+            )
+        live, gone = lapsed(release_lines(standing.target(RELEASE_PATH), manifest), hours(now))
+        if gone:
             content = _standing_content(standing, manifest)
             statements = in_force(standing, content.officer_keys, now)
             draft = _Draft(content, rules_of(live), Difference(rules_of(gone), ()), None, statements)

@@ -225,6 +225,23 @@ def test_a_feed_directory_restored_from_an_old_copy_goes_on_with_a_new_serial(
     assert reader.pull(NOW + 3 * HOUR)[0].serial == 3, "a reader who saw serial 2 follows"
 
 
+def test_the_timer_brings_no_withdrawn_rule_back_from_an_older_copy_of_the_directory(
+    feed: FeedFactory, reader: Reader, tmp_path: Path
+) -> None:
+    """Whoever can write the directory, and holds no key, would have it signed under the next serial."""
+    feed.publish(some(4), NOW)
+    shutil.copytree(feed.path, tmp_path / "copy")
+    feed.publish(some(3), NOW + HOUR)
+    shutil.rmtree(feed.path)
+    shutil.copytree(tmp_path / "copy", feed.path)
+    with pytest.raises(Refused, match="seems to be restored"):
+        feed.publish_due(NOW + 2 * HOUR)
+    feed.publish(some(3), NOW + 2 * HOUR)
+    manifest, release = reader.pull(NOW + 2 * HOUR)
+    assert (manifest.serial, len(release.rules)) == (3, 3)
+    assert feed.publish_due(NOW + 3 * HOUR).new_release is False
+
+
 def test_keys_of_another_feed_are_refused_before_a_serial_is_spent(feed: FeedFactory) -> None:
     feed.keys = FeedKeys(*(KeySigner(new_key()) for _n in range(3)))
     with pytest.raises(Rejected, match="targets key is not the one"):
