@@ -74,16 +74,12 @@ def follow(as_json: bool, every_seconds: float, metrics_file: Path | None, **opt
 
 
 def _key(state: Path, exceptions: Path | None) -> object:
-    """What decides the filter; None parts where something cannot be read: the turn says why."""
-    store = Store(state)
+    """What decides the filter: the accepted release, the hour, the exceptions (None if missing)."""
     try:
-        accepted = store.accepted() if store.exists else None
-        serial = (accepted.manifest.serial, accepted.manifest.digest) if accepted else None
-        hour = hours(store.clock(now()) if accepted else now())
         changed = exceptions.stat().st_mtime_ns if exceptions else 0
-    except (Failure, OSError):
-        return None
-    return serial, hour, changed
+    except OSError:
+        changed = None
+    return Store(state).token(), hours(now()), changed
 
 
 def _turn(metrics_file: Path | None, options: dict[str, Any]) -> dict[str, Any] | None:
