@@ -14,6 +14,7 @@ from feeds.ipfilter.lifetime import HOUR_SECONDS, lifetimes
 from feeds.ipfilter.routers import FORMS
 from feeds.ipfilter.routers.form import Form, Order, Setup
 from feeds.ipfilter.target import TARGETS
+from feeds.ipfilter.wanted import Filter
 from feeds.language import N_, _
 from feeds.rule import hours
 from feeds.terminal import SpokenOption, answer, json_option
@@ -96,7 +97,7 @@ def render(
     if form is None:
         lines = wish.target.script(wish.target.sayable(wish.wanted.filter), wish.hooks, wish.heading()).splitlines()
     else:
-        made = list(form.write(_order(wish, rtbh, flowspec, hops, lifetime_hours)))
+        made = list(form.write(_order(wish, rtbh, flowspec, hops, lifetime_hours if form.times_out else None)))
         if previous is not None and form.undo is not None:
             made = list(_changes(_lines_of(previous), made, form.undo))
         lines = [*(f"{form.comment} {line}" for line in wish.heading(flowspec)), *made]
@@ -168,8 +169,10 @@ def _address(text: str) -> str:
         raise click.UsageError(_("«{text}» is no address").format(text=text)) from None
 
 
-def _order(wish: Wish, rtbh: bool, flowspec: bool, hops: dict[int, str], lifetime_hours: int) -> Order:
-    lasting = lifetimes(wish.rules, wish.exceptions, int(wish.now.timestamp()), lifetime_hours * HOUR_SECONDS)
+def _order(wish: Wish, rtbh: bool, flowspec: bool, hops: dict[int, str], lifetime_hours: int | None) -> Order:
+    lasting: tuple[tuple[int, Filter], ...] = ()
+    if lifetime_hours is not None:
+        lasting = lifetimes(wish.rules, wish.exceptions, int(wish.now.timestamp()), lifetime_hours * HOUR_SECONDS)
     serial = wish.accepted.manifest.serial
     return Order(wish.wanted.filter, serial, hours(wish.now), rtbh, flowspec, hops, lasting)
 

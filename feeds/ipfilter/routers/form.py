@@ -45,7 +45,7 @@ class Form:
     `announces` are the options of RTBH and Flowspec that it knows, `must_announce` that it is nothing without one,
     `needs_local` that its config names the speaker's own address. `limited` says that it can drop single ports
     without Flowspec. `undo` turns a line into the one that takes it back, None for lines that need none. `part_lines`
-    bounds what one import may hold, where there is a bound.
+    bounds what one import may hold, where there is a bound. `times_out` says that its entries lapse by themselves.
     """
 
     name: str
@@ -58,6 +58,7 @@ class Form:
     limited: bool = False
     undo: Callable[[str], str | None] | None = None
     part_lines: int | None = None
+    times_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,4 +37,4 @@ def setup(_setup: Setup) -> Iterator[str]:
         yield f"{menu} firewall raw add {rule}"
 
 
-FORM = Form("routeros", write, setup, part_lines=PART_LINES)
+FORM = Form("routeros", write, setup, part_lines=PART_LINES, times_out=True)
