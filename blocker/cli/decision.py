@@ -174,6 +174,13 @@ def _digest(document: Path | None, sha256: str | None, asking: bool) -> str:
             return ""
         try:
             with Path(text).expanduser().open("rb") as file:
+                if not file.read(1):
+                    raise Rejected(
+                        _("the file {path} is empty").format(path=text),
+                        kept=_("nothing was recorded"),
+                        then=_("name the signed document itself"),
+                    )
+                file.seek(0)
                 return hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
             raise Rejected(

@@ -1,7 +1,7 @@
 """Decisions: recording, showing, finding."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Select, func, insert, select
@@ -16,6 +16,7 @@ from blocker.workflow import EntryState
 from feeds.document import moment_of_text, moment_text
 from feeds.errors import Refused, Rejected
 from feeds.language import _
+from feeds.terminal import day_text
 
 _GONE = (EntryState.WITHDRAWN, EntryState.REJECTED)
 
@@ -28,6 +29,16 @@ class Decisions:
 
     def add(self, decision: Decision, officer: str, now: datetime) -> DecisionView:
         """Record a decision; recording the same again does nothing. Refused if its notation is taken by another."""
+        # A day's grace: it may be tomorrow already where the decision was signed.
+        if decision.date > (now + timedelta(days=1)).date():
+            raise Rejected(
+                _("decision {notation} is dated {date}, which is still to come").format(
+                    notation=decision.notation, date=day_text(decision.date)
+                ),
+                rule="decision.date",
+                kept=_("nothing was recorded"),
+                then=_("correct the date; a recorded decision cannot be changed"),
+            )
         with self.ground.database.write() as connection:
             row = connection.execute(select(DECISION).where(DECISION.c.notation == decision.notation)).first()
             digest = documents.put(connection, "decision", decision.to_bytes())

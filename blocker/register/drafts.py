@@ -56,7 +56,7 @@ def proposal_row(connection: Connection, number: int, *states: ProposalState) ->
         raise Rejected(
             _("there is no proposal {n}").format(n=number),
             rule="proposal.unknown",
-            then=_("see all: blocker review list"),
+            then=_("see all: blocker proposal list"),
         )
     if states and row.state not in states:
         raise Refused(

@@ -179,3 +179,15 @@ def test_a_key_is_never_written_over_another(desk: Desk) -> None:
     before = key.read_bytes()
     desk.run("officer", "key", "new", key, "--passphrase-file", desk.folder / "pass", code=1)
     assert key.read_bytes() == before
+
+
+def test_a_decision_of_the_future_or_with_an_empty_document_is_not_recorded(desk: Desk, tmp_path: Path) -> None:
+    """A recorded decision cannot be changed, so a slip of the pen is caught before."""
+    words = ["--agency", "Sở TTTT", "--subject", "x", "--legal-basis", "Luật 24", "--contact", "k@stttt.example"]
+    start = ["decision", "add", "--officer", "an", "--number", "9/QĐ", *words]
+    late = desk.run(*start, "--date", "01/01/2090", code=1)
+    assert "still to come" in late.stderr
+    empty = tmp_path / "empty.pdf"
+    empty.touch()
+    assert "is empty" in desk.run(*start, "--date", "01/11/2026", "--file", empty, code=1).stderr
+    assert desk.json("decision", "list") == [] or "9/QĐ" not in str(desk.json("decision", "list"))
