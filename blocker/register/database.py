@@ -1,8 +1,9 @@
 """The database: connections, transactions, the writer's lock, migrations."""
 
+import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,13 @@ class Database:
         if self.is_sqlite:
             event.listen(self._engine, "connect", _prepare_sqlite)
             event.listen(self._engine, "begin", _begin_sqlite)
+
+    def begin_private(self) -> None:
+        """SQLite: make the file, if it is not there, for its owner and group alone: it holds what is not published yet."""
+        path = self._engine.url.database
+        if self.is_sqlite and path and path != ":memory:":
+            with suppress(OSError):  # what hinders this hinders opening it, too, which then says so
+                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o640))
 
     def close(self) -> None:
         """Close all connections."""

@@ -60,6 +60,7 @@ class Register:
         if not all(good_text(text, 200, empty=True) for text in (authority_name, *(names or {}).values())):
             raise Rejected(_("a name is too long or holds a character that cannot be printed"), rule="register.name")
         database = Database(url)
+        database.begin_private()
         if database.revision() is not None:
             raise Refused(
                 _("{url} already holds a register").format(url=database.shown),

@@ -191,3 +191,8 @@ def test_a_decision_of_the_future_or_with_an_empty_document_is_not_recorded(desk
     empty.touch()
     assert "is empty" in desk.run(*start, "--date", "01/11/2026", "--file", empty, code=1).stderr
     assert desk.json("decision", "list") == [] or "9/QĐ" not in str(desk.json("decision", "list"))
+
+
+def test_a_register_s_file_is_not_for_everybody(desk: Desk) -> None:
+    """It holds proposals that nobody may know of yet."""
+    assert (desk.folder / "register.db").stat().st_mode & 0o007 == 0
