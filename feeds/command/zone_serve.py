@@ -2,6 +2,8 @@
 
 import os
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +32,30 @@ KEEP_SECONDS = 5.0
     show_default=True,
     help=_("Where to listen, UDP and TCP; may be given more than once."),
 )
+@click.option(
+    "--tls", type=Listen(), multiple=True, help=_("Where to listen with TLS 1.3 (RFC 9103), such as 0.0.0.0:853.")
+)
+@click.option(
+    "--certificate",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help=_("The certificate chain for --tls, in PEM."),
+)
+@click.option(
+    "--private-key",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help=_("The private key of the certificate, in PEM."),
+)
 @state_option
 @json_option
-def serve(settings: Path, listen: tuple[tuple[str, int], ...], state: Path, as_json: bool) -> None:
+def serve(
+    settings: Path,
+    listen: tuple[tuple[str, int], ...],
+    tls: tuple[tuple[str, int], ...],
+    certificate: Path | None,
+    private_key: Path | None,
+    state: Path,
+    as_json: bool,
+) -> None:
     """Until SIGTERM or SIGINT."""
     from twisted.internet import reactor as chosen
 
@@ -42,7 +65,28 @@ def serve(settings: Path, listen: tuple[tuple[str, int], ...], state: Path, as_j
     reactor: Any = chosen
     service = _Service(store, read_settings(settings), reactor, as_json)
     service.listen(listen)
-    service.run(listen)
+    if tls:
+        if certificate is None or private_key is None:
+            raise click.UsageError(_("--tls needs --certificate and --private-key"))
+        service.listen_tls(tls, certificate, private_key)
+    service.run((*listen, *tls))
+
+
+@contextmanager
+def _told(host: str, port: int) -> Iterator[None]:
+    from twisted.internet.error import CannotListenError
+
+    try:
+        yield
+    except CannotListenError as error:
+        why = error.socketError
+        raise Unavailable(
+            _("cannot listen on {address}: {why}").format(
+                address=label(host, port), why=getattr(why, "strerror", None) or why
+            ),
+            kept=_("nothing is served"),
+            then=_("choose another address, or stop what listens there"),
+        ) from None
 
 
 class _Service:
@@ -63,25 +107,23 @@ class _Service:
 
     def listen(self, addresses: tuple[tuple[str, int], ...]) -> None:
         """Raises Unavailable where an address is taken."""
-        from twisted.internet.error import CannotListenError
-
         from feeds.transfer.server import Datagrams, Streams
 
         for host, port in addresses:
             datagrams = Datagrams(self._serving)
-            try:
+            with _told(host, port):
                 self._reactor.listenUDP(port, datagrams, interface=host, maxPacketSize=4096)
                 self._reactor.listenTCP(port, Streams(self._serving), interface=host)
-            except CannotListenError as error:
-                why = error.socketError
-                raise Unavailable(
-                    _("cannot listen on {address}: {why}").format(
-                        address=label(host, port), why=getattr(why, "strerror", None) or why
-                    ),
-                    kept=_("nothing is served"),
-                    then=_("choose another address with --listen, or stop what listens there"),
-                ) from None
             self._datagrams.append(datagrams)
+
+    def listen_tls(self, addresses: tuple[tuple[str, int], ...], certificate: Path, private_key: Path) -> None:
+        """As `listen`; raises Rejected where certificate and key cannot be used."""
+        from feeds.transfer.server import Streams, tls_context
+
+        context = tls_context(certificate, private_key)
+        for host, port in addresses:
+            with _told(host, port):
+                self._reactor.listenSSL(port, Streams(self._serving), context, interface=host)
 
     def run(self, addresses: tuple[tuple[str, int], ...]) -> None:
         from twisted.internet.task import LoopingCall

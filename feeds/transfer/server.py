@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from struct import Struct
 from typing import Any
 
@@ -12,11 +13,14 @@ from twisted.internet.interfaces import IPullProducer
 from twisted.internet.protocol import DatagramProtocol, Factory, Protocol
 from zope.interface import implementer
 
+from feeds.errors import Rejected
+from feeds.language import _
 from feeds.transfer.line import Line
 from feeds.transfer.primary import Answer, Primary, is_acknowledged, notify_message
 from feeds.transfer.settings import Secondary
 
 NOTIFY_RETRY_SECONDS = (2.0, 4.0, 8.0, 16.0, 32.0)
+_PEM_START = b"-----BEGIN CERTIFICATE-----"
 _length = Struct("!H").pack
 
 
@@ -44,6 +48,39 @@ class Serving:
     quota: Quota = Quota()
     transfers: Counter[str] = field(default_factory=Counter)
     connections: Counter[str] = field(default_factory=Counter)
+
+
+def tls_context(certificate: Path, private_key: Path) -> Any:
+    """TLS 1.3 alone (RFC 9103 section 7.1). ALPN `dot` is offered, not required: Unbound sends none.
+
+    Raises Rejected where the files do not hold a certificate chain and its key.
+    """
+    from OpenSSL import SSL, crypto
+    from twisted.internet.ssl import CertificateOptions, TLSVersion
+
+    try:
+        chain = [
+            crypto.load_certificate(crypto.FILETYPE_PEM, _PEM_START + part)
+            for part in certificate.read_bytes().split(_PEM_START)[1:]
+        ]
+        key = crypto.load_privatekey(crypto.FILETYPE_PEM, private_key.read_bytes())
+        options = CertificateOptions(
+            privateKey=key,
+            certificate=chain[0],
+            extraCertChain=chain[1:],
+            insecurelyLowerMinimumTo=TLSVersion.TLSv1_3,
+            acceptableProtocols=[b"dot"],
+        )
+        options.getContext()
+    except (OSError, IndexError, ValueError, crypto.Error, SSL.Error):
+        raise Rejected(
+            _("{certificate} and {key} are not a certificate and its private key in PEM").format(
+                certificate=certificate, key=private_key
+            ),
+            rule="zone.certificate",
+            kept=_("nothing is served"),
+        ) from None
+    return options
 
 
 class Datagrams(DatagramProtocol):

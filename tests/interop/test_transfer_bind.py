@@ -65,8 +65,8 @@ def listed(numbers: range) -> list[Rule]:
 
 
 @contextmanager
-def serving(settings: Path, store: Store, port: int, log: Path) -> Iterator[None]:
-    command = [BLOCKER, "zone", "serve", str(settings), "--listen", f"127.0.0.1:{port}", "--state", str(store.path)]
+def serving(settings: Path, store: Store, port: int, log: Path, *more: str, host: str = "127.0.0.1") -> Iterator[None]:
+    command = [BLOCKER, "zone", "serve", str(settings), "--listen", f"{host}:{port}", "--state", str(store.path), *more]
     with log.open("w") as out, subprocess.Popen(command, stdout=out, stderr=out) as server:
         try:
             for _try in range(100):
