@@ -47,7 +47,7 @@ class Database:
             event.listen(self._engine, "begin", _begin_sqlite)
 
     def begin_private(self) -> None:
-        """SQLite: make the file, if it is not there, for its owner and group alone: it holds what is not published yet."""
+        """SQLite: make the file, if it is not there, for its owner and group: it holds unpublished proposals."""
         path = self._engine.url.database
         if self.is_sqlite and path and path != ":memory:":
             with suppress(OSError):  # what hinders this hinders opening it, too, which then says so
