@@ -6,7 +6,7 @@ Pure. `python -m blocker.workflow` prints the table's picture (docs/workflow.md)
 from enum import StrEnum
 
 from feeds.errors import Refused
-from feeds.language import _
+from feeds.language import N_, _
 
 DEFAULT_HOURS = 180 * 24
 MAX_HOURS = 365 * 24
@@ -55,6 +55,39 @@ class Act(StrEnum):
     CLOCK = "clock"
 
 
+# How a person says them.
+PROPOSAL_WORDS = {
+    ProposalState.DRAFT: N_("draft"),
+    ProposalState.SIGNED: N_("signed, waits for review"),
+    ProposalState.APPROVED: N_("approved"),
+    ProposalState.REJECTED: N_("rejected"),
+    ProposalState.EMERGENCY: N_("emergency, waits for confirmation"),
+    ProposalState.DISCARDED: N_("discarded"),
+}
+ENTRY_WORDS = {
+    EntryState.PROPOSED: N_("proposed"),
+    EntryState.WAITING: N_("approved, not begun yet"),
+    EntryState.ACTIVE: N_("in force"),
+    EntryState.EMERGENCY: N_("in force as an emergency"),
+    EntryState.SUSPENDED: N_("suspended"),
+    EntryState.EXPIRED: N_("expired"),
+    EntryState.LAPSED: N_("lapsed, never confirmed"),
+    EntryState.WITHDRAWN: N_("withdrawn"),
+    EntryState.REJECTED: N_("rejected"),
+}
+ACT_WORDS: dict[str, str] = {
+    Act.SIGN: N_("sign"),
+    Act.APPROVE: N_("approve"),
+    Act.REJECT: N_("reject"),
+    Act.BREAK_GLASS: N_("break the glass"),
+    Act.DISCARD: N_("discard"),
+    Act.EXTEND: N_("extend"),
+    Act.SUSPEND: N_("suspend"),
+    Act.RESUME: N_("resume"),
+    Act.WITHDRAW: N_("withdraw"),
+    Act.CLOCK: N_("the clock"),
+}
+
 P, E, A = ProposalState, EntryState, Act
 
 PROPOSAL_TABLE: dict[tuple[ProposalState, Act], ProposalState] = {
@@ -96,7 +129,9 @@ def next_proposal(state: ProposalState, act: Act) -> ProposalState:
     found = PROPOSAL_TABLE.get((state, act))
     if found is None:
         raise Refused(
-            _("a proposal that is {state} cannot be moved by «{act}»").format(state=state, act=act),
+            _("a proposal that is {state} cannot be moved by «{act}»").format(
+                state=_(PROPOSAL_WORDS[state]), act=_(ACT_WORDS[act])
+            ),
             kept=_("the proposal is as it was"),
             then=_("open a new proposal"),
         )

@@ -10,22 +10,11 @@ from blocker.cli.numbers import read_entry
 from blocker.cli.plan import target_text
 from blocker.register import EntryView, HistoryLine, Match
 from blocker.sheet import parse_targets
-from blocker.workflow import EntryState
+from blocker.workflow import ENTRY_WORDS, EntryState
 from feeds.language import N_, _
 from feeds.rule import CATEGORY_WORDS, NO_LIMITS, Category
 from feeds.terminal import answer, hint, json_option, moment_text, table
 
-STATE_WORDS = {
-    EntryState.PROPOSED: N_("proposed"),
-    EntryState.WAITING: N_("approved, not begun yet"),
-    EntryState.ACTIVE: N_("in force"),
-    EntryState.EMERGENCY: N_("in force as an emergency"),
-    EntryState.SUSPENDED: N_("suspended"),
-    EntryState.EXPIRED: N_("expired"),
-    EntryState.LAPSED: N_("lapsed, never confirmed"),
-    EntryState.WITHDRAWN: N_("withdrawn"),
-    EntryState.REJECTED: N_("rejected"),
-}
 HISTORY_WORDS = {
     "proposed": N_("proposed"),
     "approved": N_("approved"),
@@ -84,7 +73,7 @@ def list_(
             e.number,
             target_text(e.target),
             _(CATEGORY_WORDS[e.category]),
-            _(STATE_WORDS[e.state]),
+            _(ENTRY_WORDS[e.state]),
             e.decision,
             moment_text(e.expires),
         )
@@ -224,7 +213,7 @@ def _sentence(match: Match, agency: str, contact: str) -> str:
         until=moment_text(entry.expires),
         reason=entry.reason.rstrip("."),
         contact=contact,
-        state=_(STATE_WORDS[entry.state]),
+        state=_(ENTRY_WORDS[entry.state]),
     )
 
 
@@ -248,7 +237,7 @@ def _entry_text(view: EntryView) -> str:
     rows: list[tuple[str, object]] = [
         (_("Target"), target_text(view.target)),
         (_("Category"), _(CATEGORY_WORDS[view.category])),
-        (_("State"), _(STATE_WORDS[view.state])),
+        (_("State"), _(ENTRY_WORDS[view.state])),
         (_("Decision"), view.decision),
         (_("Reason"), view.reason),
         (_("Action"), f"{view.action} {view.data}".strip()),

@@ -5,31 +5,16 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 
 from blocker.guard import Finding, Severity
-from blocker.proposal import Change, Verb
+from blocker.proposal import Change
 from blocker.proposal.document import Proposal
 from blocker.register import AddReport, EntryView, Judged, Plan, ProposalView, Refusal
-from blocker.workflow import ProposalState
-from feeds.language import N_, _
+from blocker.workflow import ACT_WORDS, PROPOSAL_WORDS
+from feeds.language import _
 from feeds.rule import CATEGORY_WORDS, NO_LIMITS, Rule, Target, moment_of
 from feeds.rule import NameTarget as Name
 from feeds.terminal import moment_text, printable, table
 
 SHOWN = 20  # rows of each kind, unless everything is asked for
-
-STATE_WORDS = {
-    ProposalState.DRAFT: N_("draft"),
-    ProposalState.SIGNED: N_("signed, waits for review"),
-    ProposalState.APPROVED: N_("approved"),
-    ProposalState.REJECTED: N_("rejected"),
-    ProposalState.EMERGENCY: N_("emergency, waits for confirmation"),
-    ProposalState.DISCARDED: N_("discarded"),
-}
-VERB_WORDS = {
-    Verb.EXTEND: N_("extend"),
-    Verb.SUSPEND: N_("suspend"),
-    Verb.RESUME: N_("resume"),
-    Verb.WITHDRAW: N_("withdraw"),
-}
 
 
 def target_text(target: Target) -> str:
@@ -45,7 +30,7 @@ def head_text(view: ProposalView) -> str:
     """What a proposal is, in a few lines."""
     rows: list[tuple[str, object]] = [
         (_("Decision"), view.decision),
-        (_("State"), _(STATE_WORDS[view.state])),
+        (_("State"), _(PROPOSAL_WORDS[view.state])),
         (_("Opened"), moment_text(view.opened)),
     ]
     if view.signed:
@@ -277,7 +262,7 @@ def finding_data(finding: Finding) -> dict[str, object]:
 def proposal_table(views: Iterable[ProposalView]) -> str:
     """One line a proposal."""
     rows = [
-        (v.number, v.decision, _(STATE_WORDS[v.state]), v.items, v.proposer, v.reviewer, moment_text(v.opened))
+        (v.number, v.decision, _(PROPOSAL_WORDS[v.state]), v.items, v.proposer, v.reviewer, moment_text(v.opened))
         for v in views
     ]
     columns = (_("No."), _("Decision"), _("State"), _("Items"), _("Proposed by"), _("Reviewed by"), _("Opened"))
@@ -315,7 +300,7 @@ def _rule_row(rule: Rule) -> tuple[object, ...]:
 
 def _change_row(change: Change, entry: EntryView) -> tuple[object, ...]:
     until = moment_text(change.expires) if change.expires else ""
-    return entry.number, target_text(entry.target), _(VERB_WORDS[change.verb]), until, change.reason
+    return entry.number, target_text(entry.target), _(ACT_WORDS[change.verb]), until, change.reason
 
 
 def _rule_data(rule: Rule) -> dict[str, object]:

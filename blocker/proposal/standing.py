@@ -9,7 +9,9 @@ from blocker.proposal.decision import Decision
 from blocker.proposal.document import Proposal
 from blocker.proposal.items import AddItem, ChangeItem, Verb
 from blocker.workflow import (
+    ACT_WORDS,
     BREAK_GLASS_HOURS,
+    ENTRY_WORDS,
     MAX_BREAK_GLASS_ITEMS,
     Act,
     EntryState,
@@ -51,7 +53,12 @@ def changed(standing: Standing, item: ChangeItem, hour: int, emergency: bool = F
     state = standing.at(hour)
     after = next_entry(state, _ACTS[item.verb])
     if after is None:
-        raise _refused(item, _("it is {state} and cannot be moved by «{act}»").format(state=state, act=item.verb))
+        raise _refused(
+            item,
+            _("it is {state} and cannot be moved by «{act}»").format(
+                state=_(ENTRY_WORDS[state]), act=_(ACT_WORDS[item.verb])
+            ),
+        )
     if item.verb is Verb.EXTEND:
         if item.old != standing.expires:
             raise _refused(

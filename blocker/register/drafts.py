@@ -28,7 +28,7 @@ from blocker.register.entries import kind_of, standing_of, standing_rows, target
 from blocker.register.ground import Judge
 from blocker.register.tables import ENTRY, PROPOSAL, REGISTER
 from blocker.register.views import Judged, Refusal
-from blocker.workflow import EntryState, ProposalState, longest, usual
+from blocker.workflow import PROPOSAL_WORDS, EntryState, ProposalState, longest, usual
 from feeds.errors import Failure, Problem, Refused, Rejected
 from feeds.language import _
 from feeds.prefix import Prefix
@@ -60,7 +60,7 @@ def proposal_row(connection: Connection, number: int, *states: ProposalState) ->
         )
     if states and row.state not in states:
         raise Refused(
-            _("proposal {n} is {state}").format(n=number, state=row.state),
+            _("proposal {n} is {state}").format(n=number, state=_(PROPOSAL_WORDS[ProposalState(row.state)])),
             kept=_("it is as it was"),
             then=_("this is done with a proposal that is: {states}").format(states=", ".join(states)),
         )

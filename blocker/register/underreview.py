@@ -14,7 +14,7 @@ from blocker.register.bulk import without_collector
 from blocker.register.drafts import ENDING, entry_rows, lasting, of, proposal_row
 from blocker.register.ground import Ground, roster
 from blocker.register.views import Judged
-from blocker.workflow import longest
+from blocker.workflow import PROPOSAL_WORDS, ProposalState, longest
 from feeds.errors import Problem, Refused, Rejected
 from feeds.language import _
 from feeds.officers import Kind, signed_by
@@ -41,7 +41,9 @@ def read_signed(ground: Ground, number: int) -> SignedProposal:
         row = proposal_row(connection, number)
         if row.sha256 is None:
             raise Refused(
-                _("proposal {n} is {state}, not signed").format(n=number, state=row.state),
+                _("proposal {n} is {state}, not signed").format(
+                    n=number, state=_(PROPOSAL_WORDS[ProposalState(row.state)])
+                ),
                 kept=_("the proposal is as it was"),
                 then=_("its proposer signs it first: blocker proposal sign {n}").format(n=number),
             )
