@@ -1,4 +1,4 @@
-"""`blocker ip apply` killed at random points, a hundred over both targets: the kernel holds the old filter or the new one, whole."""
+"""`blocker ip apply` killed at a hundred random points: the kernel holds the old filter or the new one, whole."""
 
 import os
 import random
