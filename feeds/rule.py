@@ -153,8 +153,7 @@ class Rule:
     extra: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
-        if _ENTRY.match(self.entry) is None:
-            raise Rejected(_("«{text}» is not an entry id").format(text=self.entry), rule="rule.entry")
+        check_entry(self.entry)
         if not good_text(self.decision, 200):
             raise Rejected(_("entry {entry} names no decision").format(entry=self.entry), rule="rule.decision")
         if not 0 < self.expires < 3_000_000:
@@ -217,6 +216,13 @@ def hour_of_text(text: str) -> int:
     except ValueError:
         pass
     raise Rejected(_("«{text}» is not an hour of the form 2026-11-24T05Z").format(text=text), rule="rule.expiry")
+
+
+def check_entry(text: str) -> str:
+    """An entry's id, `authority:number`. Returns it or raises Rejected."""
+    if _ENTRY.match(text) is None:
+        raise Rejected(_("«{text}» is not an entry id").format(text=text), rule="rule.entry")
+    return text
 
 
 def check_authority(text: str) -> str:

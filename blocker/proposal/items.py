@@ -17,7 +17,18 @@ from sys import intern
 from feeds.canonical import rule_line, rule_of_line
 from feeds.errors import Rejected, Untrusted
 from feeds.language import _
-from feeds.rule import NO_LIMITS, Action, Category, Limits, Rule, Target, good_text, hour_of_text, hour_text
+from feeds.rule import (
+    NO_LIMITS,
+    Action,
+    Category,
+    Limits,
+    Rule,
+    Target,
+    check_entry,
+    good_text,
+    hour_of_text,
+    hour_text,
+)
 
 MAX_REASON = 500
 MAX_EVIDENCE = 16
@@ -95,6 +106,9 @@ class ChangeItem:
     reason: str
     old: int = 0
     new: int = 0
+
+    def __post_init__(self) -> None:
+        check_entry(self.entry)
 
     @property
     def number(self) -> int:

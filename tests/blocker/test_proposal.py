@@ -181,3 +181,9 @@ def test_what_isps_learn_of_a_decision_is_what_was_recorded() -> None:
         "khieunai@so.example.vn",
         "ab" * 32,
     )
+
+
+def test_a_change_of_no_entry_cannot_exist() -> None:
+    for entry in ("so", "so:", "so:0", ":1", "so:1x", "so:१"):
+        with pytest.raises(Rejected):
+            ChangeItem(Verb.WITHDRAW, entry, "why")
