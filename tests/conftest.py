@@ -16,7 +16,9 @@ ROOT = Path(__file__).parent.parent
 DATA = ROOT.parent / "shared" / "data"
 ON_CI = os.environ.get("CI") == "true"
 
-settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# CI tries the same examples each time, so that a run says something about the change and nothing about luck;
+# everybody's own runs explore.
+settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=ON_CI)
 settings.load_profile("default")
 
 
