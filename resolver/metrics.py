@@ -15,7 +15,6 @@ from prometheus_client.registry import Collector
 from feeds.rule import Action, Category
 from resolver.health import Upstream
 
-TRANSPORTS = ("udp", "tcp")
 OUTCOMES = ("blocked", "canary", "cached", "forwarded", "stale", "failed", "refused", "malformed", "dropped", "shed")
 UPSTREAM_RESULTS = ("answered", "lost", "refused")
 BLOCKING = tuple(action for action in Action if action is not Action.PASSTHRU)

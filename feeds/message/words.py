@@ -46,7 +46,6 @@ REFUSED: Final = 5
 NOTAUTH: Final = 9
 BADVERS: Final = 16
 
-OPTION_COOKIE: Final = 10
 OPTION_EDE: Final = 15
 
 HEADER_BYTES: Final = 12
