@@ -161,6 +161,22 @@ def read_release(stream: BinaryIO, max_bytes: int = MAX_RELEASE_BYTES) -> Releas
         return Release(authority, Serial(serial), rules)
 
 
+def read_rules(stream: BinaryIO, max_bytes: int = MAX_RELEASE_BYTES) -> Iterator[Rule]:
+    """The rules of a release's canonical bytes one by one, so that they need never be in memory together.
+
+    Raises Untrusted like `read_release`, but only when it comes to the place, and does not look at the rules' order:
+    for bytes whose digest was checked when they were accepted, and is checked again by whoever reads.
+    """
+    reader = _Reader(stream, max_bytes)
+    reader.head("blocker-release")
+    reader.field("authority")
+    reader.number("serial")
+    count = reader.number("rules")
+    reader.blank()
+    yield from reader.rules(count, "")
+    reader.end()
+
+
 def read_delta(stream: BinaryIO, max_bytes: int = MAX_RELEASE_BYTES) -> Delta:
     """Read a delta's canonical bytes, not more than `max_bytes`; raises Untrusted for anything else."""
     reader = _Reader(stream, max_bytes)

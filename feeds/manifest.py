@@ -11,6 +11,7 @@ Keys unknown to this version: those that begin with a small letter are ignored, 
 """
 
 import json
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -18,7 +19,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstrai
 
 from feeds.errors import Problem, Untrusted
 from feeds.language import _
-from feeds.rule import MAX_SERIAL, Action
+from feeds.rule import MAX_SERIAL, Action, Category
 
 MANIFEST_PATH = "manifest.json"
 RELEASE_PATH = "release.zst"
@@ -35,6 +36,14 @@ AuthorityId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,31
 def delta_path(old: int, new: int) -> str:
     """Target path of a delta."""
     return f"deltas/{int(old)}-{int(new)}.zst"
+
+
+def change_kind(category: Category, name: bool) -> str:
+    """A key of `Manifest.changed`: rules of a category, either for names or for prefixes."""
+    return f"{'names' if name else 'prefixes'}:{category}"
+
+
+CHANGE_KINDS = tuple(change_kind(category, name) for category in Category for name in (True, False))
 
 
 def bulk_path(old: int, new: int) -> str:
@@ -119,7 +128,11 @@ class ChainHead(_Document):
 
 
 class Manifest(_Document):
-    """Everything about one release but its rules. `digest` and `size` are of the release's canonical bytes."""
+    """Everything about one release but its rules. `digest` and `size` are of the release's canonical bytes.
+
+    `changed`: by kind of rule, the serial of the last release that removed or added one. With it, whoever shows a part
+    of the rules knows whether that part is new, whatever releases he has seen himself.
+    """
 
     format: Literal[1] = 1
     authority: AuthorityId
@@ -136,6 +149,14 @@ class Manifest(_Document):
     contact: Contact
     decisions: Annotated[tuple[DecisionRef, ...], Field(max_length=20_000)]
     chain: ChainHead
+    changed: Annotated[dict[str, SerialNumber], Field(max_length=256)] = Field(default_factory=dict)
+
+    def last_change(self, kinds: Iterable[str]) -> int:
+        """The serial of the last release that changed a rule of one of these kinds (`change_kind`).
+
+        Where the manifest does not say it of all of them, it is this one.
+        """
+        return max((self.changed.get(kind, self.serial) for kind in kinds), default=self.serial)
 
     def decision(self, notation: str) -> DecisionRef | None:
         """The decision of that notation, if the manifest carries it."""

@@ -1,11 +1,11 @@
-"""Leave out rules that a listed ancestor already enforces; name the holes the rest would tear.
+"""Leave out rules that a listed ancestor already enforces.
 
 Theory. In RPZ an ancestor's `*.P` does not match below a name that exists in the zone, also when that name is only
 an empty non-terminal (RFC 4592 section 2.2.2). So a child that says nothing new is dropped, and for a child that
 must stay (another action, a later expiry) the renderer repeats the ancestor's action at each empty non-terminal.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from feeds.rule import NameTarget, Rule, Scope
@@ -21,6 +21,8 @@ class Pruned:
 
 def prune(rules: Iterable[Rule]) -> Pruned:
     """Drop a name rule if its nearest listed subtree ancestor has the same action and limits and expires no earlier.
+
+    The ancestor's category must be the same, too: an ISP may enforce some categories alone.
 
     An exact rule's nearest subtree ancestor may be the subtree rule at the same name. Prefix rules all stay.
     """
@@ -53,42 +55,12 @@ def prune(rules: Iterable[Rule]) -> Pruned:
 def enforces(ancestor: Rule, rule: Rule) -> bool:
     """Does the subtree rule `ancestor` of a name above (or at) `rule` say all that `rule` says, for as long?"""
     return (
-        ancestor.action is rule.action
+        ancestor.category is rule.category
+        and ancestor.action is rule.action
         and ancestor.data == rule.data
         and ancestor.limits == rule.limits
         and ancestor.expires >= rule.expires
     )
-
-
-def holes(rules: Iterable[Rule]) -> Iterator[tuple[str, Rule]]:
-    """The empty non-terminals between each name rule and its nearest listed subtree ancestor, with that ancestor.
-
-    `rules` are name rules in canonical order. Yields (name's text, ancestor), each name once, in the order found.
-    """
-    stack: list[tuple[str, Rule]] = []
-    named: set[str] = set()
-    pending: dict[str, Rule] = {}
-    for rule in rules:
-        target = rule.target
-        if not isinstance(target, NameTarget):
-            continue
-        name, key = target.name.text, target.name.sort_key
-        named.add(name)
-        while stack and not (key == stack[-1][0] or key.startswith(stack[-1][0] + "\0")):
-            stack.pop()
-        # An exact rule is an existing name, too, and lies under the same ancestor.
-        if stack and stack[-1][0] != key:
-            top = stack[-1][1].target
-            assert isinstance(top, NameTarget)  # noqa: S101 - only name rules are pushed
-            above = name.partition(".")[2]
-            while above != top.name.text:
-                pending.setdefault(above, stack[-1][1])
-                above = above.partition(".")[2]
-        if target.scope is Scope.SUBTREE:
-            stack.append((key, rule))
-    for name, rule in pending.items():
-        if name not in named:
-            yield name, rule
 
 
 def _ancestors_first(rule: Rule) -> tuple[object, ...]:

@@ -17,7 +17,7 @@ from blocker.publishing.edition import Edition, check_keys, put, stamp
 from blocker.publishing.layout import CONTACT_PATH, OFFICERS_PATH, Disk, locked
 from blocker.publishing.plan import Source, held, make_plan
 from blocker.publishing.recover import Ledger, recover
-from blocker.publishing.release_of import Content, Judge, manifest_of
+from blocker.publishing.release_of import Content, Judge, changes, manifest_of
 from blocker.publishing.sign import RESIGN_WITHIN, ROOT_WARNING, FeedKeys, delegation
 from blocker.publishing.standing import Standing, read_standing
 from feeds.canonical import Digest, compress, delta_chunks, digest_of, release_chunks
@@ -163,7 +163,8 @@ def _new_release(
         data, reference = _delta(before, release, draft.change)
         edition = edition.with_file(delta_path(before.serial, serial), data)
         deltas = (*before.deltas, reference)[-MAX_DELTAS:]
-    manifest = manifest_of(draft.content, release, digest, deltas, sorted(draft.statements), now)
+    changed = changes(before, serial, (*draft.change.removed, *draft.change.added))
+    manifest = manifest_of(draft.content, release, digest, deltas, sorted(draft.statements), changed, now)
     put(disk, _described(edition, draft, manifest), keys, now)
     ledger.mark_published(serial, manifest.digest, manifest.chain, now)
     clean(disk, read_standing(disk.root), now)
@@ -176,7 +177,7 @@ def _describe_again(standing: Standing, disk: Disk, keys: FeedKeys, now: datetim
     assert old is not None  # noqa: S101 - without one a new release is made
     release = Release(draft.content.authority, Serial(old.serial), draft.rules)
     manifest = manifest_of(
-        draft.content, release, Digest(old.digest, old.size), old.deltas, sorted(draft.statements), now
+        draft.content, release, Digest(old.digest, old.size), old.deltas, sorted(draft.statements), old.changed, now
     )
     edition = _described(Edition.same(standing), draft, manifest)
     said = manifest.model_copy(update={"issued": old.issued, "chain": old.chain})

@@ -1,6 +1,6 @@
 """What the register holds -> the rules of a release, and the manifest that describes it. Pure."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -8,10 +8,20 @@ from feeds.canonical import Digest
 from feeds.errors import Problem
 from feeds.floor import FLOOR_WORDS, crossed
 from feeds.language import _
-from feeds.manifest import Canary, ChainHead, Contact, DecisionRef, DeltaRef, Manifest, seconds
+from feeds.manifest import (
+    CHANGE_KINDS,
+    Canary,
+    ChainHead,
+    Contact,
+    DecisionRef,
+    DeltaRef,
+    Manifest,
+    change_kind,
+    seconds,
+)
 from feeds.pruning import Pruned, prune
 from feeds.release import Release
-from feeds.rule import Action, Rule, Target, hours
+from feeds.rule import Action, NameTarget, Rule, Serial, Target, hours
 
 CANARY_IPV4, CANARY_IPV6 = "192.0.2.53", "2001:db8::53"
 # An entry's judge: the limit it crosses today, or None.
@@ -123,9 +133,10 @@ def manifest_of(
     digest: Digest,
     deltas: Sequence[DeltaRef],
     bulk: Sequence[str],
+    changed: Mapping[str, int],
     now: datetime,
 ) -> Manifest:
-    """The manifest of a release that was made of `content`."""
+    """The manifest of a release that was made of `content`; `changed` as in `Manifest`."""
     return Manifest(
         authority=content.authority,
         authority_name=content.authority_name,
@@ -141,4 +152,15 @@ def manifest_of(
         contact=content.contact,
         decisions=decisions_of(release.rules, content.decisions),
         chain=content.chain,
+        changed=dict(changed),
     )
+
+
+def changes(before: Manifest | None, serial: Serial, rules: Iterable[Rule]) -> dict[str, int]:
+    """`Manifest.changed` of release `serial`, in which these rules were removed or added.
+
+    After a manifest that does not say it, every kind counts as changed: later ones then know it of all.
+    """
+    known = {kind: int(serial) for kind in CHANGE_KINDS} | dict(before.changed if before else {})
+    touched = {change_kind(rule.category, isinstance(rule.target, NameTarget)) for rule in rules}
+    return known | {kind: int(serial) for kind in touched}

@@ -6,7 +6,7 @@ as soon as anything stands at or below it. So for each name rule at X these reco
     a subtree rule             X and *.X
     an exact rule              X; and, if a subtree rule of an ancestor P is listed, *.X with P's action
     both                       X by the exact rule, *.X by the subtree rule
-    an empty non-terminal E    E and *.E with the action of its nearest listed subtree ancestor (`feeds.pruning.holes`)
+    an empty non-terminal E    E and *.E with the action of its nearest listed subtree ancestor
 
 No owner is written twice, since each name is visited once and a hole is never a listed name.
 """
@@ -17,9 +17,10 @@ from dataclasses import dataclass
 
 from feeds.canary import canary_rule, is_canary
 from feeds.language import N_
+from feeds.manifest import Manifest
+from feeds.name import DomainName, reversed_key
 from feeds.prefix import Prefix
-from feeds.pruning import holes
-from feeds.render.form import Format, Rendering, View, by_name, count, prefix_rules
+from feeds.render.form import Format, Rendering, View, by_name, count
 from feeds.rule import Action, NameTarget, Rule, Target
 
 TTL_SECONDS = 300
@@ -95,45 +96,79 @@ def prefix_owner(prefix: Prefix) -> str:
 
 def records(view: View, names_only: bool, left_out: dict[str, int]) -> Iterator[Record]:
     """The policies of the zone; what cannot be said is counted in `left_out` when the iterator has ended."""
-    room = MAX_OWNER_OCTETS - (len(view.zone.text) + 2)
-    rules = tuple(_writable(_with_canaries(view, left_out), room, left_out))
-    yield from _name_records(rules, room, left_out)
-    for rule in prefix_rules(view.rules):
+    return policies(view.rules, view.manifest, view.zone, names_only, left_out)
+
+
+def policies(
+    rules: Iterable[Rule], manifest: Manifest, zone: DomainName, names_only: bool, left_out: dict[str, int]
+) -> Iterator[Record]:
+    """As `records`, of rules in canonical order as they come: only those for prefixes are held in memory.
+
+    Names come first, in canonical order (RFC 4034 section 6.1); so do the prefixes' owners after them.
+    """
+    room = MAX_OWNER_OCTETS - (len(zone.text) + 2)
+    prefixes: list[Rule] = []
+    named = _with_canaries(_names(rules, prefixes), manifest, left_out)
+    yield from _name_records(_writable(named, room, left_out), room, left_out)
+    found = []
+    for rule in prefixes:
         target = rule.target
-        assert isinstance(target, Prefix)  # noqa: S101 - `prefix_rules` yields no other
+        assert isinstance(target, Prefix)  # noqa: S101 - `_names` keeps no other
         if names_only:
             count(left_out, "prefix")
         elif rule.limits.protocol:
             count(left_out, "limits")
         else:
-            yield Record(prefix_owner(target), rule)
+            found.append(Record(prefix_owner(target), rule))
+    yield from sorted(found, key=lambda record: reversed_key(record.owner))
 
 
-def _name_records(rules: tuple[Rule, ...], room: int, left_out: dict[str, int]) -> Iterator[Record]:
-    above: list[tuple[str, Rule]] = []
+def _names(rules: Iterable[Rule], prefixes: list[Rule]) -> Iterator[Rule]:
+    """The name rules; the others are put into `prefixes`."""
+    for rule in rules:
+        if isinstance(rule.target, NameTarget):
+            yield rule
+        else:
+            prefixes.append(rule)
+
+
+def _name_records(rules: Iterable[Rule], room: int, left_out: dict[str, int]) -> Iterator[Record]:
+    # The names that exist in the zone on the way down to the name at hand, each with the nearest subtree rule at or
+    # above it.
+    above: list[tuple[str, Rule | None]] = []
     for named in by_name(rules):
-        while above and not named.key.startswith(above[-1][0] + "\0"):
+        key = named.key
+        while above and not key.startswith(above[-1][0] + "\0"):
             above.pop()
+        ruling = above[-1][1] if above else None
+        if ruling is not None:
+            for hole in _between(named.name, above[-1][0]):
+                yield Record(hole, ruling)
+                yield Record("*." + hole, ruling)
+                above.append((reversed_key(hole), ruling))
         yield Record(named.name, named.here)
-        below = named.subtree or (above[-1][1] if above else None)
+        below = named.subtree or ruling
         if below is not None:
             if len(named.name) + 3 <= room:
                 yield Record("*." + named.name, below)
             elif named.subtree:
                 count(left_out, "too-long")
-        if named.subtree:
-            above.append((named.key, named.subtree))
-    for hole, rule in holes(rules):
-        yield Record(hole, rule)
-        yield Record("*." + hole, rule)
+        above.append((key, below))
+
+
+def _between(name: str, above: str) -> Iterator[str]:
+    """The names between `name` and its ancestor with the sort key `above`, outermost first."""
+    depth = above.count("\0") + 1
+    labels = name.split(".")
+    for start in range(len(labels) - depth - 1, 0, -1):
+        yield ".".join(labels[start:])
 
 
 def _writable(rules: Iterable[Rule], room: int, left_out: dict[str, int]) -> Iterator[Rule]:
     """The name rules whose owners fit, and mean a name in RPZ."""
     for rule in rules:
         target = rule.target
-        if not isinstance(target, NameTarget):
-            continue
+        assert isinstance(target, NameTarget)  # noqa: S101 - `_names` yields no other
         name = target.name.text
         if len(name) + 1 > room:
             count(left_out, "too-long")
@@ -143,26 +178,31 @@ def _writable(rules: Iterable[Rule], room: int, left_out: dict[str, int]) -> Ite
             yield rule
 
 
-def _with_canaries(view: View, left_out: dict[str, int]) -> list[Rule]:
+def _with_canaries(rules: Iterable[Rule], manifest: Manifest, left_out: dict[str, int]) -> Iterator[Rule]:
     """The name rules with the manifest's canaries among them, in canonical order.
 
     A canary stands before an exact rule of its name, here as in the resolver.
     """
     canaries: dict[Target, Rule] = {}
-    for canary in view.manifest.canaries:
-        made = canary_rule(canary, view.manifest.authority)
+    for canary in manifest.canaries:
+        made = canary_rule(canary, manifest.authority)
         if made is None or made.target in canaries:
             count(left_out, "canary")
         else:
             canaries[made.target] = made
-    named: list[Rule] = []
-    for rule in view.rules:
-        if isinstance(rule.target, NameTarget):
-            if canaries and rule.target in canaries:
-                count(left_out, "canary-name")
-            else:
-                named.append(rule)
-    return sorted([*named, *canaries.values()], key=lambda rule: rule.key) if canaries else named
+    waiting = sorted(canaries.values(), key=_key, reverse=True)
+    for rule in rules:
+        while waiting and waiting[-1].key < rule.key:
+            yield waiting.pop()
+        if waiting and rule.target == waiting[-1].target:
+            count(left_out, "canary-name")
+        else:
+            yield rule
+    yield from reversed(waiting)
+
+
+def _key(rule: Rule) -> tuple[object, ...]:
+    return rule.key
 
 
 def _longest_zeros(words: list[int]) -> tuple[int, int]:

@@ -21,6 +21,7 @@ from feeds.errors import Untrusted
 from feeds.language import _
 from feeds.manifest import MAX_MANIFEST_BYTES, Manifest
 from feeds.release import Release
+from feeds.rule import Rule
 
 MAX_NOTE_BYTES = 1 << 20
 NAME = re.compile(r"(\d{7})-([0-9a-f]{16})\Z")
@@ -46,6 +47,19 @@ class Accepted:
     def release(self) -> Release:
         """What is enforced; raises Untrusted where the disk changed it, Unavailable where it cannot be read."""
         return _read(self.directory, "release.zst")
+
+    def rules(self) -> Iterator[Rule]:
+        """The rules of `release()` one by one, in canonical order.
+
+        The same errors, but the iterator may end with one: believe what it gave only when it has ended well.
+        """
+        with durable.told(kept=_("what is already loaded stays in force")):
+            digest = _note(self.directory)["canonical"]["release.zst"]
+            with (self.directory / "release.zst").open("rb") as file:
+                hashed = _Hashed(canonical.decompressing(file))
+                buffered = io.BufferedReader(hashed, canonical.CHUNK_BYTES)
+                yield from canonical.read_rules(buffered, min(digest["size"], canonical.MAX_RELEASE_BYTES))
+        _check(hashed, self.directory / "release.zst", digest["sha256"], digest["size"])
 
     def signed(self) -> Release:
         """What was signed, the base of the next delta; the same as `release()` where nothing was refused."""
@@ -151,13 +165,18 @@ def read_checked(path: Path, sha256: str, size: int) -> Release:
         most = min(size, canonical.MAX_RELEASE_BYTES)
         with _uncollected():
             release = canonical.read_release(io.BufferedReader(hashed, canonical.CHUNK_BYTES), most)
+    _check(hashed, path, sha256, size)
+    return release
+
+
+def _check(hashed: "_Hashed", path: Path, sha256: str, size: int) -> None:
+    """Raise Untrusted unless all that was read through `hashed` has this digest and size."""
     if hashed.sha256.hexdigest() != sha256 or hashed.size != size:
         raise Untrusted(
             _("{path}: the rules are not those that were signed").format(path=path.name),
             kept=_("the last good release stays in force"),
             then=_("pull again; if it lasts, tell the authority"),
         )
-    return release
 
 
 @contextmanager

@@ -12,13 +12,13 @@ import pytest
 
 from blocker.publishing.clean import GRACE
 from blocker.publishing.layout import locked
-from blocker.publishing.release_of import choose, floor_judge
+from blocker.publishing.release_of import changes, choose, floor_judge
 from blocker.publishing.sign import TARGETS_LIFE, TIMESTAMP_LIFE, FeedKeys, KeySigner
 from feeds import delta
 from feeds.canonical import decompressing, digest, read_delta
 from feeds.errors import Refused, Rejected, Unavailable, Untrusted
-from feeds.manifest import MAX_DELTAS, Action, delta_path
-from feeds.rule import Rule, hours
+from feeds.manifest import MAX_DELTAS, Action, change_kind, delta_path
+from feeds.rule import Category, Rule, Serial, hours
 from tests.blocker.tuf_client import Reader
 from tests.feeds.feed_factory import FeedFactory, MemoryLedger, new_key
 from tests.rules import rule
@@ -318,3 +318,20 @@ def test_a_root_near_its_end_is_announced(feed: FeedFactory) -> None:
     feed.publish(some(1), NOW)
     notes = feed.publish_due(NOW + timedelta(days=330)).notes
     assert any("root expires in 35 days" in note for note in notes)
+
+
+def test_the_manifest_says_which_kinds_of_rules_each_release_changed(feed: FeedFactory) -> None:
+    botnet = rule("192.0.2.0/24", 9, category=Category.BOTNET)
+    first = feed.publish([*some(2), botnet], NOW).manifest
+    second = feed.publish([*some(1), botnet], NOW + HOUR).manifest
+    third = feed.publish(some(1), NOW + 2 * HOUR).manifest
+    assert first and second and third
+    assert set(first.changed.values()) == {1}
+    names, prefixes = change_kind(Category.GAMBLING, True), change_kind(Category.BOTNET, False)
+    assert (second.last_change([names]), second.last_change([prefixes])) == (2, 1)
+    assert (third.last_change([names]), third.last_change([prefixes])) == (2, 3)
+    assert third.last_change([names, prefixes]) == 3
+
+
+def test_after_a_manifest_that_does_not_say_what_changed_everything_counts_as_changed() -> None:
+    assert set(changes(None, Serial(17), some(1)).values()) == {17}

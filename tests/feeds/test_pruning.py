@@ -6,8 +6,8 @@ import pytest
 
 from feeds.errors import Rejected
 from feeds.name import DomainName
-from feeds.pruning import holes, prune
-from feeds.rule import Action, NameTarget, Scope
+from feeds.pruning import prune
+from feeds.rule import Action, Category, NameTarget, Scope
 from tests.rules import FAR, rule
 
 
@@ -38,12 +38,8 @@ def test_a_pruned_parent_hands_its_keeper_on() -> None:
     assert {by.entry for _r, by in pruned.covered} == {"vn-test:1"}
 
 
-def test_empty_non_terminals_between_child_and_ancestor_are_found() -> None:
-    rules_ = prune([rule("x.test"), rule("a.b.c.x.test", 2, action=Action.PASSTHRU)]).kept
-    assert sorted((name, by.entry) for name, by in holes(rules_)) == [
-        ("b.c.x.test", "vn-test:1"),
-        ("c.x.test", "vn-test:1"),
-    ]
+def test_a_child_of_another_category_stays_for_those_who_enforce_its_category_alone() -> None:
+    assert kept(rule("x.test"), rule("a.x.test", 2, category=Category.BOTNET)) == ["x.test", "a.x.test"]
 
 
 @pytest.mark.data
