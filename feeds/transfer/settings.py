@@ -1,7 +1,7 @@
 """Which zones are served to whom, from a TOML file.
 
 [zone."rpz.blocker"]
-flavour = "full"                    # or "names"
+flavour = "full"                    # or "names"; or categories, such as "csam+malware"
 
 [secondary.resolver-1]              # the name that status, metrics and logs use
 address = ["192.0.2.53"]            # from where it may ask; empty or left out: from anywhere, with its key
@@ -26,6 +26,7 @@ import dns.tsig
 from feeds.errors import Failure, Problem, Rejected
 from feeds.language import _
 from feeds.name import DomainName
+from feeds.rule import Category
 from feeds.transfer.signing import MAC_BYTES
 
 FLAVOURS = ("full", "names")
@@ -38,10 +39,20 @@ _SECONDARY_WORDS = frozenset({"address", "notify", "key", "algorithm", "secret_f
 
 @dataclass(frozen=True, slots=True)
 class Zone:
-    """A zone to serve. `flavour` is one of FLAVOURS."""
+    """A zone to serve. `flavour` is one of FLAVOURS, or categories joined by `+`."""
 
     name: DomainName
     flavour: str
+
+    @property
+    def names_only(self) -> bool:
+        """Names without addresses."""
+        return self.flavour == "names"
+
+    @property
+    def categories(self) -> frozenset[Category]:
+        """Those whose rules the zone shows; empty: all."""
+        return frozenset() if self.flavour in FLAVOURS else _categories(self.flavour)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +114,21 @@ def _zone(name: str, values: dict[str, Any]) -> Zone:
         raise ValueError(_("a zone's name may have {n} characters").format(n=MAX_ZONE_CHARACTERS))
     flavour = values.get("flavour", "full")
     if flavour not in FLAVOURS:
-        raise ValueError(_("flavour must be one of: {names}").format(names=", ".join(FLAVOURS)))
+        _categories(flavour)
     return Zone(parsed, flavour)
+
+
+def _categories(flavour: Any) -> frozenset[Category]:
+    """Raises ValueError for what is neither a category nor several, each of them once."""
+    words = str(flavour).split("+")
+    known = [category.value for category in Category]
+    if not set(words) <= set(known) or len(set(words)) < len(words):
+        raise ValueError(
+            _("flavour must be {flavours}, or categories joined by +, each once: {categories}").format(
+                flavours=", ".join(FLAVOURS), categories=", ".join(known)
+            )
+        )
+    return frozenset(map(Category, words))
 
 
 def _secondary(name: str, values: dict[str, Any], folder: Path) -> Secondary:
