@@ -8,6 +8,7 @@ import click
 
 from feeds.command.ip_follow import follow
 from feeds.command.ip_render import config, render
+from feeds.command.ip_why import why
 from feeds.command.ip_wish import Wish, options_for, wish_of
 from feeds.ipfilter import metrics
 from feeds.ipfilter.kernel import run
@@ -35,6 +36,7 @@ def ip() -> None:
 ip.add_command(render)
 ip.add_command(config)
 ip.add_command(follow)
+ip.add_command(why)
 
 
 @ip.command("plan", help=_("Show what an apply would change in the kernel, and its checksum; changes nothing."))

@@ -98,16 +98,19 @@ def options_for(names: Iterable[str]) -> Callable[[Callable[..., Any]], Callable
     return add
 
 
+exceptions_option = click.option(
+    "--except",
+    "exceptions",
+    type=click.Path(path_type=Path),
+    cls=SpokenOption,
+    help=N_("File of addresses and prefixes of yours that are never dropped, one a line."),
+)
+
+
 def _options() -> Sequence[Callable[..., Any]]:
     return (
         state_option,
-        click.option(
-            "--except",
-            "exceptions",
-            type=click.Path(path_type=Path),
-            cls=SpokenOption,
-            help=N_("File of addresses and prefixes of yours that are never dropped, one a line."),
-        ),
+        exceptions_option,
         click.option(
             "--hook",
             "hooks",
@@ -148,6 +151,19 @@ def wish_of(
     checked: bool = True,
 ) -> Wish:
     """What these options ask for; raises Unavailable, Rejected, and unless `checked` is False, Held."""
+    accepted, moment = release_of(state)
+    rules = accepted.release().in_force(moment)
+    free = exceptions_of(exceptions) if exceptions else ()
+    made = wanted(rules, free)
+    order = tuple(hook for hook in nftables.HOOKS if hook in hooks)
+    wish = Wish(target, accepted, tuple(rules), free, made, order, moment)
+    if checked:
+        wish.check(max_addresses, max_networks)
+    return wish
+
+
+def release_of(state: Path) -> tuple[Accepted, datetime]:
+    """The accepted release of a state directory, and the moment by a clock that never goes back; or Unavailable."""
     store = Store(state)
     accepted = store.accepted() if store.exists else None
     if accepted is None:
@@ -158,18 +174,10 @@ def wish_of(
         )
     if accepted.damage:
         hint(_("Note: {note}").format(note=accepted.damage))
-    moment = store.clock(now())
-    rules = accepted.release().in_force(moment)
-    free = _exceptions(exceptions) if exceptions else ()
-    made = wanted(rules, free)
-    order = tuple(hook for hook in nftables.HOOKS if hook in hooks)
-    wish = Wish(target, accepted, tuple(rules), free, made, order, moment)
-    if checked:
-        wish.check(max_addresses, max_networks)
-    return wish
+    return accepted, store.clock(now())
 
 
-def _exceptions(path: Path) -> tuple[Prefix, ...]:
+def exceptions_of(path: Path) -> tuple[Prefix, ...]:
     """The prefixes of a file; raises Rejected that names every bad line."""
     try:
         if path.stat().st_size > MAX_EXCEPTIONS_BYTES:

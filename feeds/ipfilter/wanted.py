@@ -182,7 +182,7 @@ def _segments(rules: Iterable[Rule]) -> Iterator[tuple[int, int, list[Rule]]]:
     stack: list[Rule] = []
     ends: list[int] = []
     place = 0
-    for rule in sorted(rules, key=_weakest_first):
+    for rule in sorted(rules, key=lambda rule: (_prefix(rule).network, *weight(rule))):
         prefix = _prefix(rule)
         start = prefix.network
         while ends and ends[-1] < start:
@@ -204,9 +204,9 @@ def _segments(rules: Iterable[Rule]) -> Iterator[tuple[int, int, list[Rule]]]:
         stack.pop()
 
 
-def _weakest_first(rule: Rule) -> tuple[int, int, bool, bool]:
-    prefix = _prefix(rule)
-    return prefix.network, prefix.length, bool(rule.limits.protocol), rule.action not in DROPPED
+def weight(rule: Rule) -> tuple[int, bool, bool]:
+    """Of two prefix rules that speak of the same packet, the one of greater weight decides."""
+    return _prefix(rule).length, bool(rule.limits.protocol), rule.action not in DROPPED
 
 
 def _prefix(rule: Rule) -> Prefix:
