@@ -57,20 +57,28 @@ class Primary:
 
     def __init__(self, zones: Mapping[bytes, Line], secondaries: tuple[Secondary, ...]) -> None:
         self._zones = zones
-        self._secondaries = secondaries
+        # Whoever proves himself with a certificate is that one, from whatever address.
+        self._keyless = sorted((one for one in secondaries if not one.key), key=lambda one: one.certificate is None)
         self._by_key = {one.key.name: one for one in secondaries if one.key}
 
-    def asked(self, data: bytes, address: str, stream: bool, now: int) -> Answer | None:
-        """Answer a message from `address`, over a stream or by datagram; None: say nothing. `now`: since 1970."""
+    def asked(
+        self, data: bytes, address: str, stream: bool, now: int, certificate: bytes | None = None
+    ) -> Answer | None:
+        """Answer a message from `address`, over a stream or by datagram; None: say nothing. `now`: since 1970.
+
+        `certificate` is the pin of the certificate with which the other side has proven itself (RFC 9103, 9.3.2).
+        """
         try:
             query, serial = _read(data)
-            return self._answer(data, query, serial, address, stream, now)
+            return self._answer(data, query, serial, (address, certificate), stream, now)
         except Malformed as error:
             return None if error.rcode is None else _refusal(error_reply(data, error.rcode))
 
-    def _answer(self, data: bytes, query: Query, serial: int | None, address: str, stream: bool, now: int) -> Answer:
+    def _answer(
+        self, data: bytes, query: Query, serial: int | None, peer: tuple[str, bytes | None], stream: bool, now: int
+    ) -> Answer:
         signed = read_signature(data) if query.signed else None
-        secondary = self._who(signed, address)
+        secondary = self._who(signed, *peer)
         signer = None
         if signed is not None:
             key = secondary.key if secondary else None
@@ -105,11 +113,11 @@ class Primary:
         messages = (_signed(_message(query, part), signer, now) for part in parts)
         return Answer(messages, what, secondary.name, query.key, present.serial)
 
-    def _who(self, signed: Signed | None, address: str) -> Secondary | None:
+    def _who(self, signed: Signed | None, address: str, certificate: bytes | None) -> Secondary | None:
         if signed is not None:
             found = self._by_key.get(signed.key_name)
-            return found if found is not None and (not found.addresses or address in found.addresses) else None
-        return next((one for one in self._secondaries if one.key is None and address in one.addresses), None)
+            return found if found is not None and found.admits(address, certificate) else None
+        return next((one for one in self._keyless if one.admits(address, certificate)), None)
 
 
 def notify_message(line: Line, message_id: int, key: dns.tsig.Key | None, now: int) -> bytes:

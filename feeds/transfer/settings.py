@@ -57,12 +57,19 @@ class Zone:
 
 @dataclass(frozen=True, slots=True)
 class Secondary:
-    """Who may transfer. Both tests hold where both are there: `addresses` (empty: any) and `key`."""
+    """Who may transfer: all tests hold that are there, `addresses` (empty: any), `key` and `certificate` (a pin)."""
 
     name: str
     addresses: frozenset[str]
     notify: tuple[tuple[str, int], ...]
     key: dns.tsig.Key | None
+    certificate: bytes | None = None
+
+    def admits(self, address: str, certificate: bytes | None) -> bool:
+        """Is the other side whom the settings describe, its signature aside?"""
+        if not (self.addresses or self.certificate or self.key):
+            return False
+        return (not self.addresses or address in self.addresses) and self.certificate in (None, certificate)
 
 
 @dataclass(frozen=True, slots=True)
