@@ -99,6 +99,7 @@ class _Service:
         self._as_json = as_json
         self._secondaries = settings.secondaries
         self._watch = Watch(store, settings.zones)
+        self._watch.open()
         self._fetched = Fetched(store)
         primary = Primary(self._watch.lines, settings.secondaries)
         self._serving = Serving(primary, reactor, lambda sent: self._fetched.note(sent, now()))

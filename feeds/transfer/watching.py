@@ -3,62 +3,91 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from feeds.manifest import Manifest
 from feeds.message.building import encode_name, name_text
-from feeds.release import Release
-from feeds.render.form import View
+from feeds.render import rpz
 from feeds.rule import hours
-from feeds.store import Store
-from feeds.transfer.content import content_of
+from feeds.store import Accepted, Store
+from feeds.transfer.content import Picked, kinds_shown, soa_record, zone_records
+from feeds.transfer.kept import About, Draft, Folder
 from feeds.transfer.line import Line, Prepared
 from feeds.transfer.primary import Answer
 from feeds.transfer.settings import Zone
 
 FILE = "zone.json"
+FOLDER = "zones"
 
 
 @dataclass(frozen=True, slots=True)
-class _InForce:
-    manifest: Manifest
-    rules: Release
+class _Shown:
+    """What a zone's content was made of (`About.source`), and until which hour it stays as it is (None: for ever)."""
 
-    def release(self) -> Release:
-        return self.rules
+    source: str
+    next_lapse: int | None
 
 
 @dataclass
 class Watch:
-    """Looks whether another release was accepted or another hour began; `look` may run in a thread of its own."""
+    """Looks whether another release was accepted or a rule has lapsed; `look` may run in a thread of its own."""
 
     store: Store
     zones: tuple[Zone, ...]
     lines: dict[bytes, Line] = field(init=False)
     _token: tuple[int, int] | None = None
-    _hour: int = 0
-    _in_force: _InForce | None = None
+    _accepted: Accepted | None = None
+    _shown: dict[bytes, _Shown] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.lines = {encode_name(zone.name.text): Line() for zone in self.zones}
+        wires = {encode_name(zone.name.text): zone for zone in self.zones}
+        folder = self.store.path / FOLDER
+        self.lines = {wire: Line(Folder(folder / zone.name.text), wire) for wire, zone in wires.items()}
+
+    def open(self) -> None:
+        """Begin with what the process before this one showed; raises Unavailable where it still runs."""
+        for wire, line in self.lines.items():
+            line.open()
+            if line.present is not None:
+                about = line.present.about
+                self._shown[wire] = _Shown(about.source, about.next_lapse)
 
     def look(self, now: datetime) -> list[tuple[Line, Prepared]]:
-        """The lines that change, with their next content. Raises the Failures of the store."""
-        token, moment = self.store.token(), self.store.clock(now)
-        if token == self._token and hours(moment) == self._hour:
+        """The lines that change, with their next content. Raises the Failures of the store and of the disk."""
+        token, hour = self.store.token(), hours(self.store.clock(now))
+        if token != self._token or self._accepted is None:
+            self._accepted = self.store.accepted()
+            self._token = token
+        if self._accepted is None:
             return []
-        if token != self._token or self._in_force is None:
-            accepted = self.store.accepted()
-            if accepted is None:
-                return []
-            self._in_force = _InForce(accepted.manifest, accepted.release())
         changed = []
         for zone in self.zones:
-            line = self.lines[encode_name(zone.name.text)]
-            view = View.of(self._in_force, moment, zone.name.text)
-            prepared = line.prepare(content_of(view, zone.flavour == "names"))
+            wire = encode_name(zone.name.text)
+            source, shown = f"{self._accepted.directory.name} {zone.flavour}", self._shown.get(wire)
+            if shown and shown.source == source and (shown.next_lapse is None or hour < shown.next_lapse):
+                continue
+            prepared, self._shown[wire] = prepare(self.lines[wire], zone, self._accepted, hour, source)
             if prepared is not None:
-                changed.append((line, prepared))
-        self._token, self._hour = token, hours(moment)
+                changed.append((self.lines[wire], prepared))
         return changed
+
+
+def prepare(line: Line, zone: Zone, accepted: Accepted, hour: int, source: str) -> tuple[Prepared | None, _Shown]:
+    """The zone of that release at that hour. The rules stream from one file into others, whatever their number.
+
+    A zone's serial is 1000 x the last release that changed it + the hours at which rules of it have lapsed since.
+    Where the content changed although that did not rise (this machine's floor has other data, or the settings were
+    changed), the serial of the release stands in for it.
+    """
+    manifest = accepted.manifest
+    picked = Picked(accepted.rules(), hour, zone.categories, zone.names_only)
+    left_out: dict[str, int] = {}
+    draft = Draft(line.folder, line.zone, zone_records(picked, manifest, zone.name, zone.names_only, left_out))
+    base = manifest.last_change(kinds_shown(zone.categories, zone.names_only))
+    serial, stand_in = (rpz.zone_serial(release, len(picked.lapsed)) for release in (base, manifest.serial))
+    mailbox = rpz.rname(manifest.contact.email)
+
+    def describe(given: int) -> About:
+        return About(given, soa_record(mailbox, given), source, picked.next_lapse, {**picked.left_out, **left_out})
+
+    return line.prepare(draft, serial, stand_in, describe), _Shown(source, picked.next_lapse)
 
 
 @dataclass

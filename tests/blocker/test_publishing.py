@@ -322,10 +322,8 @@ def test_a_root_near_its_end_is_announced(feed: FeedFactory) -> None:
 
 def test_the_manifest_says_which_kinds_of_rules_each_release_changed(feed: FeedFactory) -> None:
     botnet = rule("192.0.2.0/24", 9, category=Category.BOTNET)
-    first = feed.publish([*some(2), botnet], NOW).manifest
-    second = feed.publish([*some(1), botnet], NOW + HOUR).manifest
-    third = feed.publish(some(1), NOW + 2 * HOUR).manifest
-    assert first and second and third
+    releases = ([*some(2), botnet], [*some(1), botnet], some(1))
+    first, second, third = (feed.publish(rules, NOW + n * HOUR) for n, rules in enumerate(releases))
     assert set(first.changed.values()) == {1}
     names, prefixes = change_kind(Category.GAMBLING, True), change_kind(Category.BOTNET, False)
     assert (second.last_change([names]), second.last_change([prefixes])) == (2, 1)

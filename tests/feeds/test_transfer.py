@@ -1,9 +1,15 @@
 """Zone transfers: what a secondary gets, with dnspython as the other side and no socket between."""
 
 import random
+import shutil
+import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from itertools import pairwise
+from pathlib import Path
 
 import dns.message
 import dns.name
@@ -15,16 +21,25 @@ import dns.tsigkeyring
 import dns.xfr
 import dns.zone
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from feeds.errors import Unavailable
+from feeds.manifest import CHANGE_KINDS, Manifest, change_kind
 from feeds.message.building import encode_name
+from feeds.name import DomainName
+from feeds.release import Release
 from feeds.render import render
-from feeds.render.form import View
-from feeds.rule import hours
-from feeds.transfer.content import Content, content_of
+from feeds.render.rpz import zone_serial
+from feeds.rule import Category, Rule, hours
+from feeds.transfer.content import differences, order, zone_records
+from feeds.transfer.kept import Folder
 from feeds.transfer.line import STEPS, Line
 from feeds.transfer.primary import Primary, is_acknowledged, notify_message
-from feeds.transfer.settings import Secondary
+from feeds.transfer.settings import Secondary, Zone
+from feeds.transfer.watching import prepare
 from tests.golden.sample import CANARIES, LATER, NOW, RULES, accepted, rule
+from tests.rules import releases
 
 ZONE = "rpz.blocker"
 STAMP = int(NOW.timestamp())
@@ -34,16 +49,51 @@ SIGNED = Secondary("signed", frozenset(), (), KEY)
 ORIGIN = dns.name.from_text(ZONE)
 
 
-def content(rules, serial: int = 7, now=NOW, names_only: bool = False, canaries=()) -> Content:  # type: ignore[no-untyped-def]
-    return content_of(View.of(accepted(rules, serial=serial, canaries=canaries), now, ZONE), names_only)
+FOLDERS = tempfile.TemporaryDirectory()
 
 
-def line_of(*contents: Content) -> Line:
-    line = Line()
-    for one in contents:
-        prepared = line.prepare(one)
-        assert prepared is not None
+@dataclass(frozen=True)
+class Version:
+    """What a zone is made of: an accepted release, an hour, what is shown of it."""
+
+    manifest: Manifest
+    release: Release
+    hour: int
+    flavour: str
+
+    directory = Path("0000007-0")
+
+    def rules(self) -> Iterator[Rule]:
+        return iter(self.release.rules)
+
+
+def content(  # type: ignore[no-untyped-def]
+    rules, serial: int = 7, now=NOW, flavour: str = "full", canaries=(), changed=None
+) -> Version:
+    made = accepted(rules, serial=serial, canaries=canaries)
+    manifest = made.manifest.model_copy(update={"changed": changed or {}})
+    return Version(manifest, made.release(), hours(now), flavour)
+
+
+def take(line: Line, version: Version) -> bool:
+    """Let the line become that version; False where it is nothing new."""
+    zone = Zone(DomainName(ZONE), version.flavour)
+    prepared, _shown = prepare(line, zone, version, version.hour, "")  # type: ignore[arg-type]
+    if prepared is not None:
         line.take(prepared)
+    return prepared is not None
+
+
+def empty_line() -> Line:
+    line = Line(Folder(Path(tempfile.mkdtemp(dir=FOLDERS.name))), encode_name(ZONE))
+    line.open()
+    return line
+
+
+def line_of(*versions: Version) -> Line:
+    line = empty_line()
+    for version in versions:
+        assert take(line, version)
     return line
 
 
@@ -99,10 +149,10 @@ def rendered(rules, now=NOW, serial: int = 7, form: str = "rpz", canaries=()) ->
     return text(dns.zone.from_text(lines, ORIGIN, relativize=True))
 
 
-@pytest.mark.parametrize(("form", "names_only"), [("rpz", False), ("rpz-names", True)])
-def test_a_whole_transfer_is_the_zone_that_render_writes(form: str, names_only: bool) -> None:
+@pytest.mark.parametrize(("form", "flavour"), [("rpz", "full"), ("rpz-names", "names")])
+def test_a_whole_transfer_is_the_zone_that_render_writes(form: str, flavour: str) -> None:
     zone = empty()
-    transfer(line_of(content(RULES, names_only=names_only, canaries=CANARIES)), zone, None, KEY)
+    transfer(line_of(content(RULES, flavour=flavour, canaries=CANARIES)), zone, None, KEY)
     assert text(zone) == rendered(RULES, form=form, canaries=CANARIES)
 
 
@@ -125,7 +175,7 @@ def test_ixfr_from_every_earlier_serial_gives_what_axfr_gives_and_carries_deleti
     for old in made:
         zone = empty()
         transfer(line_of(old), zone, None)
-        transfer(line, zone, old.serial, KEY)
+        transfer(line, zone, zone_serial(old.manifest.serial, 0), KEY)
         assert text(zone) == rendered(*last[:1], serial=last[1])
 
 
@@ -135,18 +185,22 @@ def test_a_serial_that_is_not_known_gets_the_whole_zone_and_the_present_one_a_lo
     transfer(line_of(content(RULES[:1], 1)), zone, None)
     transfer(line, zone, 1000)
     assert text(zone) == rendered(RULES, serial=STEPS + 3)
-    assert transfer(line, zone, (STEPS + 3) * 1000 + 1) == 1
+    assert transfer(line, zone, serial_of(line)) == 1
+    with pytest.raises(dns.xfr.SerialWentBackwards):
+        transfer(line, zone, serial_of(line) + 5)
 
 
 def test_a_lapse_raises_the_serial_and_takes_the_rule_away() -> None:
     soon = hours(NOW) + 2
     rules = [rule("a.example.net", expires=soon), rule("b.example.net", number=2, expires=LATER)]
-    before, after = content(rules), content(rules, now=NOW + timedelta(hours=2))
-    assert after.serial == before.serial + 1
+    line = line_of(content(rules))
+    before = serial_of(line)
     zone = empty()
-    transfer(line_of(before), zone, None)
+    transfer(line, zone, None)
     assert zone.get_node("a.example.net") is not None
-    transfer(line_of(before, after), zone, before.serial)
+    assert take(line, content(rules, now=NOW + timedelta(hours=2)))
+    assert serial_of(line) == before + 1
+    transfer(line, zone, before)
     assert zone.get_node("a.example.net") is None
     assert zone.get_node("b.example.net") is not None
 
@@ -157,9 +211,7 @@ def test_a_transfer_under_way_ends_with_the_content_it_began_with() -> None:
     answer = primary(line).asked(query, "192.0.2.1", True, STAMP)
     assert answer is not None
     first = next(answer.messages)
-    prepared = line.prepare(content(RULES, 8))
-    assert prepared is not None
-    line.take(prepared)
+    assert take(line, content(RULES, 8))
     serials = {
         rrset[0].serial
         for wire in (first, *answer.messages)
@@ -171,8 +223,108 @@ def test_a_transfer_under_way_ends_with_the_content_it_began_with() -> None:
 
 def test_a_serial_never_goes_back() -> None:
     line = line_of(content(RULES, 8))
-    assert line.prepare(content(RULES, 7)) is None
-    assert line.prepare(content(RULES, 8)) is None
+    assert not take(line, content(RULES, 7))
+    assert not take(line, content(RULES, 8))
+    assert serial_of(line) // 1000 == 8
+
+
+BOTNET = frozenset({Category.BOTNET})
+
+
+def mixed(serial: int, gambling: int, botnet: int, botnet_changed: int) -> Version:
+    """A release with so many rules of each; the botnet ones last changed in that release."""
+    rules = [rule(f"g{n}.example.net", number=n + 1) for n in range(gambling)]
+    rules += [replace(rule(f"b{n}.example.net", number=n + 500), category=Category.BOTNET) for n in range(botnet)]
+    changed = dict.fromkeys(CHANGE_KINDS, serial) | {
+        change_kind(Category.BOTNET, name): botnet_changed for name in (True, False)
+    }
+    return content(rules, serial, flavour="botnet", changed=changed)
+
+
+def test_a_zone_of_one_category_shows_it_alone_and_is_as_new_as_its_last_change() -> None:
+    line = line_of(mixed(5, 10, 3, 2))
+    assert serial_of(line) == 2000
+    zone = empty()
+    transfer(line, zone, None)
+    assert {str(name) for name in zone} == {"@", *(f"{star}b{n}.example.net" for n in range(3) for star in ("", "*."))}
+    assert not take(line, mixed(6, 20, 3, 2)), "gambling alone has changed"
+    assert take(line, mixed(7, 20, 2, 7))
+    assert serial_of(line) == 7000
+    transfer(line, zone, 2000)
+    assert zone.get_node("b2.example.net") is None
+
+
+def test_two_primaries_with_different_pasts_agree_on_serial_and_content() -> None:
+    late, early = line_of(mixed(7, 20, 2, 6)), line_of(mixed(5, 10, 3, 2), mixed(6, 10, 2, 6))
+    assert not take(early, mixed(7, 20, 2, 6))
+    assert serial_of(late) == serial_of(early) == 6000
+    assert list(late.present.records()) == list(early.present.records())  # type: ignore[union-attr]
+
+
+def test_a_change_that_the_manifest_does_not_tell_is_shown_under_the_serial_of_its_release() -> None:
+    line = line_of(mixed(5, 10, 3, 2))
+    assert take(line, mixed(6, 10, 1, 2))
+    assert serial_of(line) == 6000
+    assert take(line, mixed(6, 10, 2, 2))
+    assert serial_of(line) == 6001
+
+
+def test_a_primary_that_starts_again_goes_on_with_its_content_and_its_history() -> None:
+    made = [content(rules, serial) for rules, serial in steps()]
+    before = line_of(*made)
+    line = Line(Folder(again(before)), encode_name(ZONE))
+    line.open()
+    assert (serial_of(line), line.present.about) == (serial_of(before), before.present.about)  # type: ignore[union-attr]
+    zone = empty()
+    transfer(line_of(made[6]), zone, None)
+    assert transfer(line, zone, 7000) == 1
+    assert text(zone) == rendered(made[-1].release.rules, serial=8)
+
+
+@pytest.mark.parametrize("name", ["about.json", "records", "messages"])
+def test_a_damaged_content_is_not_shown_and_its_steps_are_dropped(name: str) -> None:
+    line = line_of(*(content(RULES[:n], n) for n in (1, 2)))
+    path = again(line)
+    file = next(path.glob("2*/")) / name
+    file.write_bytes(file.read_bytes()[:-1])
+    after = Line(Folder(path), encode_name(ZONE))
+    after.open()
+    assert after.present is None
+    assert take(after, content(RULES, 3))
+    zone = empty()
+    transfer(line_of(content(RULES[:1], 1)), zone, None)
+    transfer(after, zone, 1000)
+    assert text(zone) == rendered(RULES, serial=3)
+
+
+def test_a_second_process_is_told_that_the_zone_is_served() -> None:
+    line = line_of(content(RULES))
+    with pytest.raises(Unavailable, match="another process"):
+        Folder(line.folder.path).hold()
+
+
+def again(line: Line) -> Path:
+    """The line's directory, as a process finds it after the line's own was killed."""
+    path = Path(tempfile.mkdtemp(dir=FOLDERS.name)) / "zone"
+    shutil.copytree(line.folder.path, path)
+    return path
+
+
+def serial_of(line: Line) -> int:
+    assert line.present is not None
+    return line.present.serial
+
+
+@given(st.lists(releases(), min_size=2, max_size=4))
+@settings(max_examples=60)
+def test_the_difference_of_two_contents_leads_from_one_to_the_other(made: list[Release]) -> None:
+    zone = DomainName(ZONE)
+    for pair in pairwise(made):
+        before, after = (list(zone_records(r.rules, accepted([]).manifest, zone, False, {})) for r in pair)
+        assert before == sorted(before, key=order)
+        removed, added = differences(iter(before), iter(after), 10**6) or ([], [])
+        assert sorted((Counter(before) - Counter(removed) + Counter(added)).elements()) == sorted(after)
+        assert not set(removed) & set(added)
 
 
 LINE = line_of(content(RULES))
