@@ -8,8 +8,9 @@ left out: `hash:net,port` keeps one element for every single port, and iptables 
 from collections.abc import Iterator, Sequence
 
 from feeds.errors import Unavailable
-from feeds.ipfilter.intervals import Intervals, cidrs, merged
-from feeds.ipfilter.kernel import InKernel, Run, address_text, prefix_span
+from feeds.ipfilter.bulk import interval_texts, keys, spans
+from feeds.ipfilter.intervals import Intervals
+from feeds.ipfilter.kernel import InKernel, Run
 from feeds.ipfilter.wanted import BITS, Filter
 from feeds.language import _
 
@@ -43,7 +44,7 @@ def parse(saved: dict[str, str]) -> InKernel:
     """Read what `ipset save` printed of each set; raises Unavailable where it is not what ipset writes."""
     sets: dict[str, Intervals] = {}
     for name, text in saved.items():
-        spans = []
+        found = []
         for line in text.splitlines():
             words = line.split()
             if words[:1] == ["create"] and words[2:3] != ["hash:net"]:
@@ -53,8 +54,9 @@ def parse(saved: dict[str, str]) -> InKernel:
                     then=_("destroy that set if it is not in use, and try again"),
                 )
             if words[:2] == ["add", name]:
-                spans.append(prefix_span(words[2]))
-        sets[name] = merged(spans)
+                found.append(words[2])
+        bits = BITS[int(name[-1])]
+        sets[name] = spans(keys(found, bits), bits)
     return InKernel(Filter(sets.get("blocked4", ()), sets.get("blocked6", ())), (), {})
 
 
@@ -71,8 +73,8 @@ def _lines(filter_: Filter, heading: Sequence[str]) -> Iterator[str]:
         for each in (name, f"{name}_new"):
             yield f"create {each} hash:net family {family} maxelem {MAX_ELEMENTS} -exist"
         yield f"flush {name}_new"
-        for network, length in cidrs(filter_.whole(version), BITS[version]):
-            yield f"add {name}_new {address_text(version, network)}/{length}"
+        for prefix in interval_texts(filter_.whole(version), BITS[version]):
+            yield f"add {name}_new {prefix}"
     for version in BITS:
         yield f"swap blocked{version}_new blocked{version}"
     for version in BITS:

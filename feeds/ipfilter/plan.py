@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 from feeds.errors import Held
+from feeds.ipfilter.bulk import interval_texts
 from feeds.ipfilter.intervals import Intervals, cidrs, intersect, size, subtract
 from feeds.ipfilter.kernel import InKernel, address_text
 from feeds.ipfilter.wanted import BITS, PROTOCOLS, SET_NAMES, Box, Filter
@@ -120,8 +121,7 @@ def _change(name: str, held: Filter, wanted: Filter) -> Change:
 
 
 def _prefixes(intervals: Intervals, version: int) -> tuple[str, ...]:
-    found = cidrs(intervals, BITS[version])
-    return tuple(f"{address_text(version, network)}/{length}" for network, length in found)
+    return tuple(interval_texts(intervals, BITS[version]))
 
 
 def _boxes(boxes: Sequence[tuple[int, int, int, int]], version: int) -> tuple[str, ...]:

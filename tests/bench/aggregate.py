@@ -2,33 +2,35 @@
 
 import sys
 from collections.abc import Callable, Iterable
+from itertools import islice
 from pathlib import Path
 
 
-def ours(lines: list[str]) -> Iterable[str]:
-    """With the project's intervals."""
-    from feeds.ipfilter.intervals import cidrs, merged
-    from feeds.ipfilter.kernel import address_text, prefix_span
+def ours(lines: Iterable[str]) -> Iterable[str]:
+    """With the project's own reading, merging and writing in bulk."""
+    from itertools import chain
 
-    version = 6 if ":" in lines[0] else 4
-    bits = 128 if version == 6 else 32
-    for network, length in cidrs(merged(map(prefix_span, lines)), bits):
-        yield f"{address_text(version, network)}/{length}"
+    from feeds.ipfilter.bulk import fewest, keys, texts
+
+    rest = iter(lines)
+    first = next(rest)
+    bits = 128 if ":" in first else 32
+    return texts(fewest(keys(chain([first], rest), bits), bits), bits)
 
 
-def with_netaddr(lines: list[str]) -> Iterable[str]:
+def with_netaddr(lines: Iterable[str]) -> Iterable[str]:
     import netaddr
 
     return map(str, netaddr.cidr_merge(lines))
 
 
-def with_ipaddress(lines: list[str]) -> Iterable[str]:
+def with_ipaddress(lines: Iterable[str]) -> Iterable[str]:
     import ipaddress
 
     return map(str, ipaddress.collapse_addresses(map(ipaddress.ip_network, lines)))
 
 
-WAYS: dict[str, Callable[[list[str]], Iterable[str]]] = {
+WAYS: dict[str, Callable[[Iterable[str]], Iterable[str]]] = {
     "ours": ours,
     "netaddr": with_netaddr,
     "ipaddress": with_ipaddress,
@@ -36,5 +38,9 @@ WAYS: dict[str, Callable[[list[str]], Iterable[str]]] = {
 
 
 if __name__ == "__main__":
-    found = WAYS[sys.argv[1]](Path(sys.argv[2]).read_text().splitlines())
-    sys.stdout.write("".join(f"{prefix}\n" for prefix in found))
+    with Path(sys.argv[2]).open() as file:
+        # Line by line, for the text itself takes more memory than what is made of it.
+        found = WAYS[sys.argv[1]](map(str.rstrip, file))
+        rest = iter(found)
+        while block := list(islice(rest, 1 << 15)):
+            sys.stdout.write("\n".join(block) + "\n")

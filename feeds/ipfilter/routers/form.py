@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from feeds.ipfilter.bulk import interval_texts
 from feeds.ipfilter.intervals import Span, cidrs
 from feeds.ipfilter.kernel import address_text
 from feeds.ipfilter.wanted import ALL_PORTS, BITS, PROTOCOLS, Filter
@@ -78,8 +79,7 @@ class Flow:
 
 def prefixes(filter_: Filter, version: int) -> Iterator[str]:
     """What is dropped whole, as the fewest ADDRESS/LENGTH, rising."""
-    for network, length in cidrs(filter_.whole(version), BITS[version]):
-        yield f"{address_text(version, network)}/{length}"
+    return interval_texts(filter_.whole(version), BITS[version])
 
 
 def limited_flows(filter_: Filter) -> Iterator[Flow]:
