@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Iterable
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 
 def ours(lines: Iterable[str]) -> Iterable[str]:
@@ -27,7 +28,8 @@ def with_netaddr(lines: Iterable[str]) -> Iterable[str]:
 def with_ipaddress(lines: Iterable[str]) -> Iterable[str]:
     import ipaddress
 
-    return map(str, ipaddress.collapse_addresses(map(ipaddress.ip_network, lines)))
+    networks: Iterable[Any] = map(ipaddress.ip_network, lines)
+    return map(str, ipaddress.collapse_addresses(networks))
 
 
 WAYS: dict[str, Callable[[Iterable[str]], Iterable[str]]] = {
