@@ -13,7 +13,7 @@ import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from tests.bench import filters, queries
+from tests.bench import filters, queries, transfers
 from tests.bench.measure import cost, machine
 from tests.bench.way import Step, Way, lines_of
 
@@ -122,6 +122,12 @@ def dns(names: list[str], work: Path) -> str:
     return table(head, rows) + f"\n\n{len(names):,} names; refusing after {load:.1f} s; {memory} MiB."
 
 
+def zone(names: list[str], work: Path) -> str:
+    """Zone transfers of a large release."""
+    rows, size = transfers.measure(names, work)
+    return table(["primary", "wall s", "CPU s"], rows) + "\n\n" + size
+
+
 def ip_filter(data: Path, work: Path) -> str:
     """Aggregation beside other programs, then the kernel."""
     real = [line for line in lines_of(data / "malware.ipv4.txt.gz") if not line.startswith("#")]
@@ -159,7 +165,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DEFAULT_DATA)
     parser.add_argument("--small", action="store_true")
-    parser.add_argument("--only", help="parts, separated by commas: main, history, million, dns, dns-million, filter")
+    parser.add_argument("--only", help="parts, separated by commas: main, history, million, dns, zone, filter ...")
     parser.add_argument("--write", type=Path)
     args = parser.parse_args()
     gambling = args.data / "gambling-vn.domains.txt.gz"
@@ -168,6 +174,8 @@ def main() -> None:
         "main": ("The main job: three real lists", lambda work: main_job(args.data, work)),
         "history": ("Forty consecutive versions of a real list", lambda work: history(args.data, work)),
         "dns": ("The plain lane, gambling list", lambda work: dns(lines_of(gambling), work)),
+        "zone": ("Zone transfer, gambling list", lambda work: zone(lines_of(gambling), work)),
+        "zone-million": ("Zone transfer, 1,109,721 names", lambda work: zone(lines_of(malware), work)),
         "filter": ("The IP filter", lambda work: ip_filter(args.data, work)),
         "million": ("The same way with 1,109,721 names", lambda work: million(args.data, work)),
         "dns-million": ("The plain lane, 1,109,721 names", lambda work: dns(lines_of(malware), work)),
