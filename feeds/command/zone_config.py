@@ -1,84 +1,78 @@
-"""`blocker zone config`: the stanza that makes another DNS server a secondary, to be pasted as it is."""
+"""`blocker zone config`: what is pasted into another DNS server, so that it enforces our zone."""
 
-from dataclasses import dataclass
+import base64
 from pathlib import Path
 
 import click
 
+from feeds.command import zone_stanzas as stanzas
 from feeds.command.service import Listen
+from feeds.command.state import state_option
 from feeds.errors import Rejected
 from feeds.language import _
+from feeds.name import DomainName
+from feeds.render import DEFAULT_ZONE
 from feeds.terminal import answer, json_option
 from feeds.transfer.settings import Secondary, read_settings
 
-# `log no`: a log of rewritten answers would hold clients' addresses. Without `qname-wait-recurse no` a blocked name
-# whose own servers fail would not be refused.
-BIND = """\
-// {into_options}
-response-policy {{ zone "{zone}" policy given max-policy-ttl 300 min-update-interval 1 log no; }}
-    qname-wait-recurse no nsip-wait-recurse no;
-
-// {outside}
-{key}zone "{zone}" {{
-    type secondary;
-    primaries {{ {host} port {port}{with_key}; }};
-    file "{zone}.db";
-    masterfile-format raw;
-    allow-query {{ none; }};
-    allow-transfer {{ none; }};
-    notify no;
-}};
-"""
-BIND_KEY = 'key "{name}" {{ algorithm {algorithm}; secret "{secret}"; }};\n'
-
-# A NOTIFY does not wake the RPZ of the Recursor (4.8), so it asks every two seconds; an unchanged zone costs one SOA.
-POWERDNS = """\
--- {before}
-rpzPrimary({{"{host}:{port}"}}, "{zone}", {{{tsig}refresh=2, maxReceivedMBytes=1024, axfrTimeout=600,
-    dumpFile="/var/lib/powerdns/{zone}.rpz", seedFile="/var/lib/powerdns/{zone}.rpz"}})
-
-# {settings}
-packetcache-ttl=2
-
-# {after}
-packetcache:
-  ttl: 2
-recursor:
-  rpzs:
-    - name: "{zone}"
-      addresses: ["{host}:{port}"]
-{yaml_tsig}      refresh: 2
-      maxReceivedMBytes: 1024
-      axfrTimeout: 600
-      dumpFile: "/var/lib/powerdns/{zone}.rpz"
-      seedFile: "/var/lib/powerdns/{zone}.rpz"
-"""
+PROGRAMS = [*stanzas.BY_TRANSFER, *stanzas.BY_FILE]
 
 
-@dataclass(frozen=True, slots=True)
-class _Wish:
-    zone: str
-    host: str
-    port: int
-    secondary: Secondary
-
-
-@click.command(help=_("Print the stanza for the configuration of a DNS server. It holds the secret of the key."))
-@click.argument("settings", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--for", "program", type=click.Choice(["bind", "powerdns"]), required=True, help=_("Which program."))
-@click.option("--secondary", "name", required=True, help=_("Its name in the settings."))
-@click.option("--zone", "zone_name", required=True, help=_("Which of the settings' zones."))
-@click.option("--primary", type=Listen(), required=True, help=_("Where `blocker zone serve` listens."))
+@click.command(
+    help=_(
+        "Print the stanza for the configuration of a DNS server. It holds the secret of the key.\n\n"
+        "SETTINGS is the file of `blocker zone serve`; programs that read the zone from a file need none."
+    )
+)
+@click.argument("settings", type=click.Path(path_type=Path, dir_okay=False), required=False)
+@click.option("--for", "program", type=click.Choice(PROGRAMS), required=True, help=_("Which program."))
+@click.option("--secondary", "name", help=_("Its name in the settings."))
+@click.option("--zone", "zone_name", default=DEFAULT_ZONE, show_default=True, help=_("Which of the settings' zones."))
+@click.option("--primary", type=Listen(), help=_("Where `blocker zone serve` listens; with TLS for unbound."))
+@click.option("--tls-name", help=_("unbound: the name in the primary's certificate."))
+@click.option(
+    "--authorities",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=stanzas.CERTIFICATES,
+    show_default=True,
+    help=_("unbound: the certificates that it trusts, in PEM."),
+)
+@click.option(
+    "--file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help=_("knot, dnsmasq: the file that `blocker feed follow` keeps for it."),
+)
+@state_option
 @json_option
 def config(
-    settings: Path,
+    settings: Path | None,
     program: str,
-    name: str,
+    name: str | None,
     zone_name: str,
-    primary: tuple[str, int],
+    primary: tuple[str, int] | None,
+    tls_name: str | None,
+    authorities: Path,
+    file: Path | None,
+    state: Path,
     as_json: bool,
 ) -> None:
     """Changes nothing."""
+    if program in stanzas.BY_FILE:
+        text = stanzas.BY_FILE[program](stanzas.Kept(state, file))
+    else:
+        if settings is None or name is None or primary is None:
+            raise click.UsageError(_("{program} needs SETTINGS, --secondary and --primary").format(program=program))
+        if program == "unbound" and not tls_name:
+            raise click.UsageError(_("unbound needs --tls-name, the name in the primary's certificate"))
+        key = _key(_secondary(settings, name, zone_name))
+        tls = DomainName.parse(tls_name).name.text if tls_name else ""
+        asked = stanzas.Primary(*primary, key, tls, authorities)
+        text = stanzas.BY_TRANSFER[program](zone_name, asked)
+    answer(as_json, {"for": program, "stanza": text}, text.removesuffix("\n"))
+
+
+def _secondary(settings: Path, name: str, zone_name: str) -> Secondary:
+    """That secondary; raises Rejected where the settings do not hold it and the zone."""
     found = read_settings(settings)
     secondary = next((one for one in found.secondaries if one.name == name), None)
     if secondary is None or zone_name not in [zone.name.text for zone in found.zones]:
@@ -87,48 +81,13 @@ def config(
             rule="zone.settings",
             then=_("choose names that stand in {path}").format(path=settings),
         )
-    wish = _Wish(zone_name, *primary, secondary)
-    text = _bind(wish) if program == "bind" else _powerdns(wish)
-    answer(as_json, {"for": program, "stanza": text}, text.removesuffix("\n"))
+    return secondary
 
 
-def _key(wish: _Wish) -> tuple[str, str, str] | None:
+def _key(secondary: Secondary) -> tuple[str, str, str] | None:
     """Name, algorithm and secret in base64."""
-    import base64
-
-    key = wish.secondary.key
+    key = secondary.key
     if key is None:
         return None
     texts = (key.name.to_text(omit_final_dot=True), key.algorithm.to_text(omit_final_dot=True))
     return (*texts, base64.b64encode(key.secret).decode())
-
-
-def _bind(wish: _Wish) -> str:
-    key = _key(wish)
-    return BIND.format(
-        into_options=_("inside options {{ }}").format(),
-        outside=_("outside options"),
-        zone=wish.zone,
-        host=wish.host,
-        port=wish.port,
-        key=BIND_KEY.format(name=key[0], algorithm=key[1], secret=key[2]) if key else "",
-        with_key=f' key "{key[0]}"' if key else "",
-    )
-
-
-def _powerdns(wish: _Wish) -> str:
-    key = _key(wish)
-    lua = yaml = ""
-    if key:
-        lua = f'tsigname="{key[0]}", tsigalgo="{key[1]}", tsigsecret="{key[2]}",\n    '
-        yaml = f'      tsig: {{name: "{key[0]}", algo: "{key[1]}", secret: "{key[2]}"}}\n'
-    return POWERDNS.format(
-        before=_("before 5.2, in the Lua configuration"),
-        settings=_("before 5.2, in recursor.conf: a blocked answer must not outlive its rule"),
-        after=_("from 5.2 on, in YAML"),
-        zone=wish.zone,
-        host=f"[{wish.host}]" if ":" in wish.host else wish.host,
-        port=wish.port,
-        tsig=lua,
-        yaml_tsig=yaml,
-    )

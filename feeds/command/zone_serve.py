@@ -118,13 +118,24 @@ class _Service:
             self._datagrams.append(datagrams)
 
     def listen_tls(self, addresses: tuple[tuple[str, int], ...], certificate: Path, private_key: Path) -> None:
-        """As `listen`; raises Rejected where certificate and key cannot be used."""
-        from feeds.transfer.server import Streams, tls_context
+        """As `listen`; raises Rejected where certificate and key cannot be used.
+
+        UDP stands beside it: Unbound asks for the SOA there, in plain, before it comes with TLS.
+        """
+        from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+
+        from feeds.transfer.server import Datagrams, Streams, tls_context
 
         context = tls_context(certificate, private_key)
         for host, port in addresses:
             with _told(host, port):
-                self._reactor.listenSSL(port, Streams(self._serving), context, interface=host)
+                self._reactor.listenUDP(port, Datagrams(self._serving), interface=host, maxPacketSize=4096)
+                streams: Any = Streams(self._serving)
+                wrapped = TLSMemoryBIOFactory(context, isClient=False, wrappedFactory=streams)
+                # Each message begins a TLS record. One that shares a record with the message before it, as Twisted's
+                # buffering has it, is read by Unbound (1.17) only when more comes from the network: the last never.
+                wrapped.protocol = TLSMemoryBIOProtocol
+                self._reactor.listenTCP(port, wrapped, interface=host)
 
     def run(self, addresses: tuple[tuple[str, int], ...]) -> None:
         from twisted.internet.task import LoopingCall
