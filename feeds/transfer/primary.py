@@ -31,8 +31,24 @@ from feeds.message.words import (
 from feeds.transfer.line import Line
 from feeds.transfer.packing import Part, pack
 from feeds.transfer.settings import Secondary
-from feeds.transfer.signing import BADTIME, BadSignature, Signed, Signer, read_signature, unsigned_error, verify
+from feeds.transfer.signing import (
+    BADKEY,
+    BADSIG,
+    BADTIME,
+    BADTRUNC,
+    BadSignature,
+    Signed,
+    Signer,
+    read_signature,
+    unsigned_error,
+    verify,
+)
 
+# Whoever may not have it, or no such zone; not a question for us; nothing to show yet; TSIG's errors.
+NOT_ALLOWED, MALFORMED, NO_CONTENT = "not_allowed", "malformed", "no_content"
+_BAD = {BADKEY: "badkey", BADSIG: "badsig", BADTIME: "badtime", BADTRUNC: "badtrunc"}
+REFUSALS = (NOT_ALLOWED, MALFORMED, NO_CONTENT, *_BAD.values())
+_REASONS = {REFUSED: NOT_ALLOWED, FORMERR: MALFORMED, SERVFAIL: NO_CONTENT}
 _header = Struct("!6H")
 # A TSIG record with a long key name and hmac-sha512.
 _SIGNATURE_BYTES = 400
@@ -40,9 +56,9 @@ _SIGNATURE_BYTES = 400
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`messages` are made as they are taken. `what` is `soa`, `axfr`, `ixfr` or `refused`; `serial` the one sent.
+    """`messages` are made as they are taken. `what` is `soa`, `axfr`, `ixfr` or one of REFUSALS; `serial` the one sent.
 
-    `secondary` is the configured name, empty for whoever is not known.
+    `secondary` is the configured name, empty for whoever gets nothing.
     """
 
     messages: Iterator[bytes]
@@ -72,7 +88,7 @@ class Primary:
             query, serial = _read(data)
             return self._answer(data, query, serial, (address, certificate), stream, now)
         except Malformed as error:
-            return None if error.rcode is None else _refusal(error_reply(data, error.rcode))
+            return None if error.rcode is None else _refusal(error_reply(data, error.rcode), MALFORMED)
 
     def _answer(
         self, data: bytes, query: Query, serial: int | None, peer: tuple[str, bytes | None], stream: bool, now: int
@@ -85,7 +101,7 @@ class Primary:
             try:
                 verify(data, signed, key, now)
             except BadSignature as error:
-                return _refusal(_tsig_error(query, signed, key, error.error, now))
+                return _refusal(_tsig_error(query, signed, key, error.error, now), _BAD[error.error])
             assert key is not None  # noqa: S101 - `verify` has refused a request without one
             signer = Signer(key, signed.rdata.mac)
         line = self._zones.get(query.key)
@@ -98,7 +114,7 @@ class Primary:
         elif line.present is None:
             rcode = SERVFAIL
         if rcode or secondary is None or line is None or line.present is None:
-            return _refusal(_signed(_message(query, Part(0, b""), rcode), signer, now))
+            return _refusal(_signed(_message(query, Part(0, b""), rcode), signer, now), _REASONS[rcode])
         present = line.present
         alone = next(pack(present.zone, (present.soa,)))
         what = {SOA: "soa", AXFR: "axfr", IXFR: "ixfr"}[query.qtype]
@@ -109,7 +125,8 @@ class Primary:
         else:
             parts = line.since(serial or 0)
             if not stream:
-                parts = iter((_one(query, parts) or alone,))
+                found = _one(query, parts)
+                parts, what = iter((found or alone,)), "ixfr" if found else "soa"
         messages = (_signed(_message(query, part), signer, now) for part in parts)
         return Answer(messages, what, secondary.name, query.key, present.serial)
 
@@ -165,8 +182,8 @@ def _signed(wire: bytes, signer: Signer | None, now: int) -> bytes:
     return signer.sign(wire, now) if signer else wire
 
 
-def _refusal(wire: bytes) -> Answer:
-    return Answer(iter((wire,)), "refused")
+def _refusal(wire: bytes, reason: str) -> Answer:
+    return Answer(iter((wire,)), reason)
 
 
 def _tsig_error(query: Query, signed: Signed, key: dns.tsig.Key | None, error: int, now: int) -> bytes:
