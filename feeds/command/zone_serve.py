@@ -98,7 +98,7 @@ class _Service:
         self._reactor = reactor
         self._as_json = as_json
         self._secondaries = settings.secondaries
-        self._watch = Watch(store, settings.zones)
+        self._watch = Watch(store, settings.zones, settings.catalog)
         self._watch.open()
         self._fetched = Fetched(store)
         primary = Primary(self._watch.lines, settings.secondaries)

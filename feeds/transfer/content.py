@@ -5,12 +5,13 @@ A record is kept as bytes: the owner's labels relative to the zone, a zero octet
 """
 
 from collections.abc import Iterable, Iterator
+from hashlib import sha256
 from ipaddress import ip_address
 from struct import Struct
 
 from feeds.manifest import CHANGE_KINDS, Manifest, change_kind
 from feeds.message.building import encode_name, soa_rdata
-from feeds.message.words import AAAA, CNAME, NS, SOA, A
+from feeds.message.words import AAAA, CNAME, NS, PTR, SOA, TXT, A
 from feeds.name import DomainName
 from feeds.render import rpz
 from feeds.render.form import count
@@ -76,6 +77,15 @@ def zone_records(
             if tail is None:
                 tail = rdatas[pair] = _tail(*pair)
             yield owner + tail
+
+
+def catalog_records(zones: Iterable[DomainName]) -> Iterator[bytes]:
+    """The records of a catalog zone (RFC 9432 section 4) that lists these zones."""
+    yield b"\0" + _type(NS) + encode_name("invalid")
+    yield encode_name("version") + _type(TXT) + b"\x012"
+    # A member keeps its label as long as it keeps its name; canonical order is that of the labels.
+    for label, zone in sorted((sha256(zone.wire).hexdigest()[:32], zone) for zone in zones):
+        yield encode_name(f"{label}.zones") + _type(PTR) + zone.wire
 
 
 def soa_record(mailbox: str, serial: int) -> bytes:

@@ -1,5 +1,7 @@
 """Which zones are served to whom, from a TOML file.
 
+catalog = "catalog.blocker"         # a catalog zone (RFC 9432) that lists the others; may be left out
+
 [zone."rpz.blocker"]
 flavour = "full"                    # or "names"; or categories, such as "csam+malware"
 
@@ -85,6 +87,7 @@ class Settings:
 
     zones: tuple[Zone, ...]
     secondaries: tuple[Secondary, ...]
+    catalog: DomainName | None = None
 
 
 def read_settings(path: Path) -> Settings:
@@ -96,17 +99,19 @@ def read_settings(path: Path) -> Settings:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise _rejected(path, _("it is not TOML: {why}").format(why=error)) from None
     faults = _Faults()
-    faults.unknown("", data, {"zone", "secondary"})
+    faults.unknown("", data, {"zone", "secondary", "catalog"})
+    catalog = faults.read("catalog", lambda: _zone_name(str(data["catalog"]))) if "catalog" in data else None
     zones = [_zone(faults, *one) for one in faults.sections(data, "zone")]
     secondaries = [_secondary(faults, *one, path.parent) for one in faults.sections(data, "secondary")]
-    faults.shared("zone", [zone.name.text for zone in zones if zone], _("two zones have the name {value}"))
+    named = [zone.name.text for zone in zones if zone] + ([catalog.text] if catalog else [])
+    faults.shared("zone", named, _("two zones have the name {value}"))
     keys = [one.key.name.to_text(omit_final_dot=True) for one in secondaries if one and one.key]
     faults.shared("secondary", keys, _("two secondaries share the key {value}"))
     pins = [one.certificate.hex() for one in secondaries if one and one.certificate]
     faults.shared("secondary", pins, _("two secondaries share the certificate with the pin {value}"))
     if faults.found:
         raise _rejected(path, _("it has faults"), faults.found)
-    return Settings(tuple(filter(None, zones)), tuple(filter(None, secondaries)))
+    return Settings(tuple(filter(None, zones)), tuple(filter(None, secondaries)), catalog)
 
 
 def pin(der: bytes) -> bytes:

@@ -1,13 +1,15 @@
 """The state directory as zone contents: what has to be shown now, and what each secondary has fetched."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from feeds.message.building import encode_name, name_text
+from feeds.message.building import name_text
+from feeds.name import DomainName
 from feeds.render import rpz
 from feeds.rule import hours
 from feeds.store import Accepted, Store
-from feeds.transfer.content import Picked, kinds_shown, soa_record, zone_records
+from feeds.transfer.content import Picked, catalog_records, kinds_shown, soa_record, zone_records
 from feeds.transfer.kept import About, Draft, Folder
 from feeds.transfer.line import Line, Prepared
 from feeds.transfer.primary import Answer
@@ -31,21 +33,22 @@ class Watch:
 
     store: Store
     zones: tuple[Zone, ...]
+    catalog: DomainName | None = None
     lines: dict[bytes, Line] = field(init=False)
     _token: tuple[int, int] | None = None
     _accepted: Accepted | None = None
     _shown: dict[bytes, _Shown] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        wires = {encode_name(zone.name.text): zone for zone in self.zones}
+        names = [zone.name for zone in self.zones] + ([self.catalog] if self.catalog else [])
         folder = self.store.path / FOLDER
-        self.lines = {wire: Line(Folder(folder / zone.name.text), wire) for wire, zone in wires.items()}
+        self.lines = {name.wire: Line(Folder(folder / name.text), name.wire) for name in names}
 
     def open(self) -> None:
         """Begin with what the process before this one showed; raises Unavailable where it still runs."""
         for wire, line in self.lines.items():
             line.open()
-            if line.present is not None:
+            if line.present is not None and line.present.about.source:
                 about = line.present.about
                 self._shown[wire] = _Shown(about.source, about.next_lapse)
 
@@ -58,8 +61,14 @@ class Watch:
         if self._accepted is None:
             return []
         changed = []
+        if self.catalog is not None and self.catalog.wire not in self._shown:
+            line = self.lines[self.catalog.wire]
+            prepared = prepare_catalog(line, [zone.name for zone in self.zones], int(now.timestamp()))
+            self._shown[self.catalog.wire] = _Shown("", None)
+            if prepared is not None:
+                changed.append((line, prepared))
         for zone in self.zones:
-            wire = encode_name(zone.name.text)
+            wire = zone.name.wire
             source, shown = f"{self._accepted.directory.name} {zone.flavour}", self._shown.get(wire)
             if shown and shown.source == source and (shown.next_lapse is None or hour < shown.next_lapse):
                 continue
@@ -88,6 +97,17 @@ def prepare(line: Line, zone: Zone, accepted: Accepted, hour: int, source: str) 
         return About(given, soa_record(mailbox, given), source, picked.next_lapse, {**picked.left_out, **left_out})
 
     return line.prepare(draft, serial, stand_in, describe), _Shown(source, picked.next_lapse)
+
+
+def prepare_catalog(line: Line, zones: Iterable[DomainName], stamp: int) -> Prepared | None:
+    """The catalog of the zones. It changes with the settings alone, so the second of that change is its serial."""
+    draft = Draft(line.folder, line.zone, catalog_records(zones))
+    serial = line.present.serial if line.present else stamp
+
+    def describe(given: int) -> About:
+        return About(given, soa_record("invalid.", given), "", None, {})
+
+    return line.prepare(draft, serial, stamp, describe)
 
 
 @dataclass

@@ -37,7 +37,7 @@ from feeds.transfer.kept import Folder
 from feeds.transfer.line import STEPS, Line
 from feeds.transfer.primary import Primary, is_acknowledged, notify_message
 from feeds.transfer.settings import Secondary, Zone
-from feeds.transfer.watching import prepare
+from feeds.transfer.watching import prepare, prepare_catalog
 from tests.golden.sample import CANARIES, LATER, NOW, RULES, accepted, rule
 from tests.rules import releases
 
@@ -301,6 +301,29 @@ def test_a_second_process_is_told_that_the_zone_is_served() -> None:
     line = line_of(content(RULES))
     with pytest.raises(Unavailable, match="another process"):
         Folder(line.folder.path).hold()
+
+
+def test_the_catalog_lists_the_zones_and_changes_with_the_settings_alone() -> None:
+    line = empty_line()
+    names = [DomainName(name) for name in ("rpz.blocker", "names.blocker", "csam.blocker")]
+
+    def told(count: int, stamp: int) -> bool:
+        prepared = prepare_catalog(line, names[:count], stamp)
+        if prepared is not None:
+            line.take(prepared)
+        return prepared is not None
+
+    assert told(2, STAMP)
+    zone = empty()
+    transfer(line, zone, None)
+    assert zone.get_rdataset("version", "TXT").to_text() == '300 IN TXT "2"'  # type: ignore[union-attr]
+    assert not told(2, STAMP + 60)
+    assert told(3, STAMP + 120)
+    assert told(1, STAMP + 60), "a clock that went back"
+    assert serial_of(line) == STAMP + 121
+    transfer(line, zone, STAMP)
+    members = {rdata.target.to_text() for _n, _ttl, rdata in zone.iterate_rdatas("PTR")}
+    assert members == {"rpz.blocker."}
 
 
 def again(line: Line) -> Path:
