@@ -305,7 +305,7 @@ def test_a_second_process_is_told_that_the_zone_is_served() -> None:
 
 def test_the_catalog_lists_the_zones_and_changes_with_the_settings_alone() -> None:
     line = empty_line()
-    names = [DomainName(name) for name in ("rpz.blocker", "names.blocker", "csam.blocker")]
+    names = [DomainName(name) for name in ("all.blocker", "names.blocker", "csam.blocker")]
 
     def told(count: int, stamp: int) -> bool:
         prepared = prepare_catalog(line, names[:count], stamp)
@@ -323,7 +323,7 @@ def test_the_catalog_lists_the_zones_and_changes_with_the_settings_alone() -> No
     assert serial_of(line) == STAMP + 121
     transfer(line, zone, STAMP)
     members = {rdata.target.to_text() for _n, _ttl, rdata in zone.iterate_rdatas("PTR")}
-    assert members == {"rpz.blocker."}
+    assert members == {"all.blocker."}
 
 
 def again(line: Line) -> Path:
