@@ -1,7 +1,6 @@
 """`blocker zone serve`: zone transfers from the state directory."""
 
 import os
-import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,6 +44,7 @@ KEEP_SECONDS = 5.0
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     help=_("The private key of the certificate, in PEM."),
 )
+@click.option("--metrics", type=Listen(), help=_("Show metrics for Prometheus at this ADDRESS:PORT."))
 @state_option
 @json_option
 def serve(
@@ -53,6 +53,7 @@ def serve(
     tls: tuple[tuple[str, int], ...],
     certificate: Path | None,
     private_key: Path | None,
+    metrics: tuple[str, int] | None,
     state: Path,
     as_json: bool,
 ) -> None:
@@ -69,6 +70,8 @@ def serve(
         if certificate is None or private_key is None:
             raise click.UsageError(_("--tls needs --certificate and --private-key"))
         service.listen_tls(tls, certificate, private_key)
+    if metrics is not None:
+        service.show_metrics(*metrics)
     service.run((*listen, *tls))
 
 
@@ -103,7 +106,6 @@ class _Service:
         self._fetched = Fetched(store)
         primary = Primary(self._watch.lines, settings.secondaries)
         self._serving = Serving(primary, reactor, lambda sent: self._fetched.note(sent, now()))
-        self._datagrams: list[Any] = []
         self._last_said = ""
 
     def listen(self, addresses: tuple[tuple[str, int], ...]) -> None:
@@ -111,11 +113,9 @@ class _Service:
         from feeds.transfer.server import Datagrams, Streams
 
         for host, port in addresses:
-            datagrams = Datagrams(self._serving)
             with _told(host, port):
-                self._reactor.listenUDP(port, datagrams, interface=host, maxPacketSize=4096)
+                self._reactor.listenUDP(port, Datagrams(self._serving), interface=host, maxPacketSize=4096)
                 self._reactor.listenTCP(port, Streams(self._serving), interface=host)
-            self._datagrams.append(datagrams)
 
     def listen_tls(self, addresses: tuple[tuple[str, int], ...], certificate: Path, private_key: Path) -> None:
         """As `listen`; raises Rejected where certificate and key cannot be used.
@@ -124,7 +124,8 @@ class _Service:
         """
         from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 
-        from feeds.transfer.server import Datagrams, Streams, tls_context
+        from feeds.transfer.server import Datagrams, Streams
+        from feeds.transfer.tls import tls_context
 
         context = tls_context(certificate, private_key)
         for host, port in addresses:
@@ -136,6 +137,18 @@ class _Service:
                 # buffering has it, is read by Unbound (1.17) only when more comes from the network: the last never.
                 wrapped.protocol = TLSMemoryBIOProtocol
                 self._reactor.listenTCP(port, wrapped, interface=host)
+
+    def show_metrics(self, host: str, port: int) -> None:
+        """Raises Unavailable where the address is taken."""
+        from feeds.transfer.exposing import metrics_site
+        from feeds.transfer.metrics import TransferCollector
+
+        names = [secondary.name for secondary in self._secondaries]
+        collector = TransferCollector(
+            self._serving.counts, self._watch.lines, names, self._fetched.shown, self._fetched.secondaries
+        )
+        with _told(host, port):
+            self._reactor.listenTCP(port, metrics_site(collector), interface=host)
 
     def run(self, addresses: tuple[tuple[str, int], ...]) -> None:
         from twisted.internet.task import LoopingCall
@@ -172,8 +185,7 @@ class _Service:
             line.take(prepared)
             self._fetched.show(line, now())
             for secondary in self._secondaries:
-                for datagrams in self._datagrams:
-                    datagrams.tell(secondary, line, random.SystemRandom().getrandbits(16))
+                self._serving.notifying.tell(secondary, line)
 
     def _fault(self, failure: Any) -> Any:
         """A state directory that cannot be read: said once, the zones stay as they are."""

@@ -1,26 +1,25 @@
 """Twisted moves the bytes: UDP, TCP, and NOTIFYs. No address of anybody is written anywhere."""
 
+import secrets
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
+from contextlib import suppress
+from dataclasses import dataclass
 from struct import Struct
 from typing import Any
 
-import dns.tsig
+from twisted.internet.error import InvalidAddressError, MessageLengthError
 from twisted.internet.interfaces import IPullProducer
 from twisted.internet.protocol import DatagramProtocol, Factory, Protocol
 from zope.interface import implementer
 
-from feeds.errors import Rejected
-from feeds.language import _
-from feeds.transfer.line import Line
-from feeds.transfer.primary import Answer, Primary, is_acknowledged, notify_message
-from feeds.transfer.settings import Secondary
+from feeds.message.building import name_text
+from feeds.transfer.metrics import FORMS, Counts
+from feeds.transfer.notifying import Notifying
+from feeds.transfer.primary import MALFORMED, REFUSALS, Answer, Primary
+from feeds.transfer.tls import peer_pin
 
-NOTIFY_RETRY_SECONDS = (2.0, 4.0, 8.0, 16.0, 32.0)
-_PEM_START = b"-----BEGIN CERTIFICATE-----"
 _length = Struct("!H").pack
 
 
@@ -38,49 +37,50 @@ class Quota:
     bytes_per_second: int = 4096
 
 
-@dataclass
+DEFAULT_QUOTA = Quota()
+
+
 class Serving:
-    """What all sockets share. `seen` is told of each answer that has been sent whole."""
+    """What all sockets share. `seen` is told of each answer that has been sent whole; `now` is since 1970."""
 
-    primary: Primary
-    reactor: Any
-    seen: Callable[[Answer], None]
-    quota: Quota = Quota()
-    transfers: Counter[str] = field(default_factory=Counter)
-    connections: Counter[str] = field(default_factory=Counter)
+    def __init__(
+        self,
+        primary: Primary,
+        reactor: Any,
+        seen: Callable[[Answer], None],
+        quota: Quota = DEFAULT_QUOTA,
+        now: Callable[[], int] = lambda: int(time.time()),
+        new_id: Callable[[], int] = lambda: secrets.randbelow(1 << 16),
+    ) -> None:
+        self.primary, self.reactor, self.quota, self.now = primary, reactor, quota, now
+        self.counts = Counts()
+        self.transfers: Counter[str] = Counter()
+        self.connections: Counter[str] = Counter()
+        self.datagrams: list[Datagrams] = []
+        self.notifying = Notifying(reactor, self._everywhere, self.counts, now, new_id)
+        self._seen = seen
+
+    def sent(self, answer: Answer) -> None:
+        """It has been sent whole."""
+        if answer.what in FORMS:
+            self.counts.transfers[answer.secondary, name_text(answer.zone), answer.what] += 1
+        self._seen(answer)
+
+    def count_refusal(self, answer: Answer | None) -> None:
+        """What says nothing is malformed, too."""
+        what = MALFORMED if answer is None else answer.what
+        if what in REFUSALS:
+            self.counts.refused[what] += 1
+
+    def _everywhere(self, message: bytes, endpoint: tuple[str, int]) -> None:
+        """Once from each address at which we listen: a secondary believes those that it knows as its primaries."""
+        for datagrams in {one.transport.getHost().host: one for one in reversed(self.datagrams)}.values():
+            datagrams.send(message, endpoint)
 
 
-def tls_context(certificate: Path, private_key: Path) -> Any:
-    """TLS 1.3 alone (RFC 9103 section 7.1). ALPN `dot` is offered, not required: Unbound sends none.
-
-    Raises Rejected where the files do not hold a certificate chain and its key.
-    """
-    from OpenSSL import SSL, crypto
-    from twisted.internet.ssl import CertificateOptions, TLSVersion
-
-    try:
-        chain = [
-            crypto.load_certificate(crypto.FILETYPE_PEM, _PEM_START + part)
-            for part in certificate.read_bytes().split(_PEM_START)[1:]
-        ]
-        key = crypto.load_privatekey(crypto.FILETYPE_PEM, private_key.read_bytes())
-        options = CertificateOptions(
-            privateKey=key,
-            certificate=chain[0],
-            extraCertChain=chain[1:],
-            insecurelyLowerMinimumTo=TLSVersion.TLSv1_3,
-            acceptableProtocols=[b"dot"],
-        )
-        options.getContext()
-    except (OSError, IndexError, ValueError, crypto.Error, SSL.Error):
-        raise Rejected(
-            _("{certificate} and {key} are not a certificate and its private key in PEM").format(
-                certificate=certificate, key=private_key
-            ),
-            rule="zone.certificate",
-            kept=_("nothing is served"),
-        ) from None
-    return options
+def plain_address(host: str) -> str:
+    """192.0.2.1 where a socket for both families says ::ffff:192.0.2.1."""
+    return host.removeprefix("::ffff:") if "." in host else host
 
 
 class Datagrams(DatagramProtocol):
@@ -90,35 +90,29 @@ class Datagrams(DatagramProtocol):
 
     def __init__(self, serving: Serving) -> None:
         self._serving = serving
-        self._open: dict[tuple[str, int, int], Any] = {}
+
+    def startProtocol(self) -> None:
+        self._serving.datagrams.append(self)
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
-        key = (addr[0], addr[1], int.from_bytes(datagram[:2]))
-        if key in self._open and is_acknowledged(datagram, key[2]):
-            self._open.pop(key).cancel()
+        serving, host = self._serving, plain_address(addr[0])
+        if serving.notifying.answered(datagram, (host, addr[1])):
             return
-        answer = self._serving.primary.asked(datagram, addr[0], False, int(time.time()))
+        answer = serving.primary.asked(datagram, host, False, serving.now())
+        serving.count_refusal(answer)
         if answer is not None:
             for message in answer.messages:
-                self.transport.write(message, addr)
-            self._serving.seen(answer)
+                self.send(message, addr)
+            serving.sent(answer)
 
-    def tell(self, secondary: Secondary, line: Line, message_id: int) -> None:
-        """NOTIFY all of its addresses until each has answered, or the tries are used up."""
-        for host, port in secondary.notify:
-            self._try(line, (host, port, message_id), secondary.key, 0)
-
-    def _try(self, line: Line, key: tuple[str, int, int], tsig: dns.tsig.Key | None, tries: int) -> None:
-        self._open.pop(key, None)
-        if tries == len(NOTIFY_RETRY_SECONDS):
-            return
-        self.transport.write(notify_message(line, key[2], tsig, int(time.time())), key[:2])
-        pause = NOTIFY_RETRY_SECONDS[tries]
-        self._open[key] = self._serving.reactor.callLater(pause, self._try, line, key, tsig, tries + 1)
+    def send(self, message: bytes, addr: tuple[str, int]) -> None:
+        """Nobody waits here for what cannot be sent; the other side asks again."""
+        with suppress(OSError, InvalidAddressError, MessageLengthError):
+            self.transport.write(message, addr)
 
 
 class Streams(Factory):
-    """TCP connections, bounded in all and for each address."""
+    """TCP and TLS connections, bounded in all and for each address."""
 
     noisy = False
 
@@ -126,10 +120,11 @@ class Streams(Factory):
         self.serving = serving
 
     def buildProtocol(self, addr: Any) -> "Stream | None":
-        open_, quota = self.serving.connections, self.serving.quota
-        if open_.total() >= quota.connections or open_[addr.host] >= quota.connections_each:
+        host, open_, quota = plain_address(addr.host), self.serving.connections, self.serving.quota
+        if open_.total() >= quota.connections or open_[host] >= quota.connections_each:
+            self.serving.counts.over_quota["connections"] += 1
             return None
-        return Stream(self.serving, addr.host)
+        return Stream(self.serving, host)
 
 
 @implementer(IPullProducer)
@@ -150,38 +145,44 @@ class Stream(Protocol):
     def connectionMade(self) -> None:
         serving = self._serving
         serving.connections[self._host] += 1
-        self._idle = serving.reactor.callLater(serving.quota.idle_seconds, self._end)
-        self._total = serving.reactor.callLater(serving.quota.total_seconds, self._end)
+        self._idle = serving.reactor.callLater(serving.quota.idle_seconds, self._late)
+        self._total = serving.reactor.callLater(serving.quota.total_seconds, self._late)
 
     def dataReceived(self, data: bytes) -> None:
         self._buffer += data
         if len(self._buffer) > 4 * self._serving.quota.request_bytes:
-            self._end()
+            self._end("request")
         elif self._answer is None:
             self._next()
 
     def _next(self) -> None:
-        while self._answer is None and len(self._buffer) >= 2:
-            size = int.from_bytes(self._buffer[:2])
-            if size > self._serving.quota.request_bytes:
-                self._end()
-                return
-            if len(self._buffer) < 2 + size:
-                return
-            request = bytes(self._buffer[2 : 2 + size])
-            del self._buffer[: 2 + size]
-            self._idle.reset(self._serving.quota.idle_seconds)
-            answer = self._serving.primary.asked(request, self._host, True, int(time.time()))
-            if answer is None or not self._room(answer):
-                self._end()
-                return
-            self._answer, self._sent, self._began = answer, 0.0, self._serving.reactor.seconds()
+        """Answer the next request if it is there whole. The others wait in the buffer."""
+        serving, quota = self._serving, self._serving.quota
+        if len(self._buffer) < 2:
+            return
+        size = int.from_bytes(self._buffer[:2])
+        if size > quota.request_bytes:
+            self._end("request")
+            return
+        if len(self._buffer) < 2 + size:
+            return
+        request = bytes(self._buffer[2 : 2 + size])
+        del self._buffer[: 2 + size]
+        self._idle.reset(quota.idle_seconds)
+        answer = serving.primary.asked(request, self._host, True, serving.now(), peer_pin(self.transport))
+        serving.count_refusal(answer)
+        if answer is None:
+            self._end()
+        elif not self._room(answer):
+            self._end("transfers")
+        else:
+            self._answer, self._sent, self._began = answer, 0.0, serving.reactor.seconds()
             self.transport.registerProducer(self, False)
 
     def _room(self, answer: Answer) -> bool:
         """May this one begin? A secondary over its quota comes again, as after any broken transfer."""
         transfers, quota = self._serving.transfers, self._serving.quota
-        if answer.what in ("axfr", "ixfr"):
+        if answer.what in FORMS:
             name = answer.secondary
             if transfers.total() >= quota.transfers or transfers[name] >= quota.transfers_each:
                 return False
@@ -195,7 +196,7 @@ class Stream(Protocol):
             return
         waited = self._serving.reactor.seconds() - self._began
         if waited > quota.idle_seconds and self._sent < waited * quota.bytes_per_second:
-            self._end()
+            self._late()
             return
         self._idle.reset(quota.idle_seconds)
         message = next(answer.messages, None)
@@ -205,7 +206,7 @@ class Stream(Protocol):
             return
         self._done()
         self.transport.unregisterProducer()
-        self._serving.seen(answer)
+        self._serving.sent(answer)
         self._next()
 
     def stopProducing(self) -> None:
@@ -213,10 +214,16 @@ class Stream(Protocol):
 
     def _done(self) -> None:
         answer, self._answer = self._answer, None
-        if answer is not None and answer.what in ("axfr", "ixfr"):
+        if answer is not None and answer.what in FORMS:
             self._serving.transfers[answer.secondary] -= 1
 
-    def _end(self) -> None:
+    def _late(self) -> None:
+        """A connection without a transfer may simply have nothing to ask."""
+        self._end("slow" if self._answer else "")
+
+    def _end(self, quota: str = "") -> None:
+        if quota:
+            self._serving.counts.over_quota[quota] += 1
         self.transport.abortConnection()
 
     def connectionLost(self, reason: Any = None) -> None:
