@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import get_native_id
 
 from feeds.errors import Unavailable
 from feeds.language import _
@@ -34,7 +35,7 @@ def write_new(path: Path, chunks: Iterable[bytes], mode: int | None = None) -> N
 
 def write(path: Path, content: bytes, mode: int | None = None) -> None:
     """Put `content` in the place of the file `path` in one step; `mode` as in `write_new`."""
-    hidden = path.with_name(f"{UNFINISHED}{path.name}-{os.getpid()}")
+    hidden = _hidden(path)
     hidden.unlink(missing_ok=True)
     try:
         write_new(hidden, [content], mode)
@@ -48,7 +49,7 @@ def write(path: Path, content: bytes, mode: int | None = None) -> None:
 
 def relink(link: Path, target: str) -> None:
     """Let the symbolic link `link` point at `target` in one step."""
-    hidden = link.with_name(f"{UNFINISHED}{link.name}-{os.getpid()}")
+    hidden = _hidden(link)
     hidden.unlink(missing_ok=True)
     try:
         os.symlink(target, hidden)
@@ -58,6 +59,11 @@ def relink(link: Path, target: str) -> None:
             hidden.unlink(missing_ok=True)
         raise
     sync_directory(link.parent)
+
+
+def _hidden(path: Path) -> Path:
+    """No other thread of this machine has it: what two write at once is never a mixture."""
+    return path.with_name(f"{UNFINISHED}{path.name}-{get_native_id()}")
 
 
 def sync_file(path: Path) -> None:

@@ -1,15 +1,14 @@
-"""`blocker feed follow`: pull whenever the feed changes, for ever.
+"""`blocker feed follow`: pull whenever the feed changes, for ever, and keep a file for a program that reads one.
 
-Three threads: one looks at the feed, one waits for hints, and the main one keeps systemd's watchdog quiet - only as
-long as a look does not last longer than all its time limits together.
+One thread looks at the feed, one waits for hints, one keeps the file - its rules lapse even while a look lasts - and
+the main one keeps systemd's watchdog quiet, only as long as a look does not last longer than all its time limits.
 """
 
 import http.client
-import json
 import os
 import random
+import shlex
 import signal
-import sys
 import threading
 import time
 from pathlib import Path
@@ -19,21 +18,26 @@ import click
 from tuf.api.exceptions import DownloadError
 
 from feeds.command.pulling import pulled_data, pulled_text
+from feeds.command.rendering_file import RenderedFile, run_command
 from feeds.command.service import Listen, label
 from feeds.command.state import now, state_option
-from feeds.errors import Unavailable
+from feeds.command.voice import Voice
+from feeds.errors import Failure, Unavailable
 from feeds.fetching import BOUNDS, Bounds, Fetcher
 from feeds.follower import EVERY_SECONDS, WAKE_PAUSE_SECONDS, Follower, Pace, Turn, Wakes
 from feeds.language import _
+from feeds.render import formats
 from feeds.store import Store
 from feeds.systemd import Notifier
-from feeds.terminal import json_option, printable
+from feeds.terminal import json_option
 
 HINT = "hint"
 HINT_BOUNDS = Bounds(gap_seconds=75.0, request_seconds=90.0, pull_seconds=90.0, grace_seconds=90.0, max_bytes=4096)
 # After a server that knows no hints, or cannot be had, it is asked again this much later.
 NO_HINT_SECONDS = 300.0
 HINT_FAULT_SECONDS = 5.0
+# How often it is looked whether another release was accepted or a rule has lapsed; both cost one lstat.
+FILE_SECONDS = 1.0
 HUNG_SECONDS = BOUNDS.pull_seconds + 300.0
 
 
@@ -47,11 +51,23 @@ HUNG_SECONDS = BOUNDS.pull_seconds + 300.0
     help=_("Seconds between two looks at the feed, give or take a fifth; a hint wakes earlier."),
 )
 @click.option("--metrics", type=Listen(), help=_("Show metrics for Prometheus at this ADDRESS:PORT."))
+@click.option("--render", "form", type=click.Choice(list(formats())), help=_("Keep a file in this form."))
+@click.option("--to", type=click.Path(path_type=Path, dir_okay=False), help=_("The file that --render keeps."))
+@click.option("--run", "command", metavar="COMMAND", help=_("Run this, without a shell, when the file has changed."))
 @state_option
 @json_option
-def follow(every_seconds: float, metrics: tuple[str, int] | None, state: Path, as_json: bool) -> None:
+def follow(
+    every_seconds: float,
+    metrics: tuple[str, int] | None,
+    form: str | None,
+    to: Path | None,
+    command: str | None,
+    state: Path,
+    as_json: bool,
+) -> None:
     """Until SIGTERM or SIGINT, then ends with 0; a pull that is under way is given up, the old release kept."""
     store = Store(state)
+    rendered = _rendered(state, form, to, command)
     url = store.url
     if metrics is not None:
         _show_metrics(store, *metrics)
@@ -64,12 +80,18 @@ def follow(every_seconds: float, metrics: tuple[str, int] | None, state: Path, a
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
     looker = _Looker(Follower(store, Fetcher(), now), Pace(every_seconds, random.random), wake, stop, ready, as_json)
-    threads = [threading.Thread(target=looker.run, daemon=True)]
+    workers: list[_Looker | _Keeper] = [looker]
+    if rendered is not None:
+        workers.append(_Keeper(rendered, stop, as_json))
+    threads = [threading.Thread(target=worker.run, daemon=True) for worker in workers]
     if urlsplit(url).scheme != "file":
         threads.append(threading.Thread(target=_wait_for_hints, args=(url, wake, stop), daemon=True))
     for thread in threads:
         thread.start()
     _watch(looker, threads[0], stop, ready)
+    for worker in workers:
+        if worker.fault is not None:
+            raise worker.fault
 
 
 class _Looker:
@@ -87,8 +109,7 @@ class _Looker:
         self._follower = follower
         self._pace = pace
         self._wake, self._stop, self._ready = wake, stop, ready
-        self._as_json = as_json
-        self._last_said = ""
+        self._voice = Voice(as_json)
         self.began: float | None = None
         self.fault: Exception | None = None
 
@@ -114,26 +135,65 @@ class _Looker:
             self._stop.wait(WAKE_PAUSE_SECONDS if self._wake.is_set() else 0)
 
     def _say(self, turn: Turn) -> None:
-        """One line a change; a fault that lasts is said once."""
-        if turn.result == "unchanged" and not self._last_said:
-            return
         if turn.failure is not None:
-            data, text = turn.failure.as_json(), turn.failure.what
-            for label_, more in ((_("Kept"), turn.failure.kept), (_("Next"), turn.failure.then)):
-                text += f" {label_}: {more}." if more else ""
-        elif turn.pulled is not None:
-            data, text = pulled_data(turn.pulled), pulled_text(turn.pulled)
-        else:
-            data, text = {}, _("The feed can be had again; nothing new.")
-        if turn.failure is not None and text == self._last_said:
+            self._voice.complain(turn.result, turn.failure)
+        elif turn.result == "unchanged" and not self._voice.complained:
             return
-        self._last_said = text if turn.failure is not None else ""
-        if self._as_json:
-            line = json.dumps({"time": now().isoformat(), "result": turn.result, **data}, ensure_ascii=False)
+        elif turn.pulled is not None:
+            self._voice.say(turn.result, pulled_data(turn.pulled), pulled_text(turn.pulled))
         else:
-            line = printable(text)
-        click.echo(line)
-        sys.stdout.flush()
+            self._voice.say(turn.result, {}, _("The feed can be had again; nothing new."))
+
+
+class _Keeper:
+    """The thread that keeps the file."""
+
+    def __init__(self, rendered: RenderedFile, stop: threading.Event, as_json: bool) -> None:
+        self._rendered = rendered
+        self._stop = stop
+        self._voice = Voice(as_json)
+        self.fault: Exception | None = None
+
+    def run(self) -> None:
+        """Look, wait, look; a fault of the program ends the whole process."""
+        try:
+            while not self._stop.is_set():
+                self._look()
+                self._stop.wait(FILE_SECONDS)
+        except Exception as error:
+            self.fault = error
+            self._stop.set()
+
+    def _look(self) -> None:
+        rendered = self._rendered
+        try:
+            done = rendered.look(now(), time.monotonic())
+        except Failure as failure:
+            self._voice.complain("failed", failure)
+            return
+        if done is not None:
+            data = {"file": str(rendered.path), "format": rendered.form, "serial": done.serial, "bytes": done.size}
+            text = _("{path}: release {n} as {format}, {size} bytes.").format(
+                path=rendered.path, n=done.serial, format=rendered.form, size=done.size
+            )
+            self._voice.say("rendered", data, text)
+
+
+def _rendered(state: Path, form: str | None, to: Path | None, command: str | None) -> RenderedFile | None:
+    """What the three options ask for; raises UsageError where one of them is missing."""
+    if form is None and to is None and command is None:
+        return None
+    if form is None or to is None or command is None:
+        raise click.UsageError(_("--render, --to and --run belong together"))
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        words = []
+    if not words:
+        raise click.UsageError(
+            _("--run: «{command}» is no command; is a quotation mark missing?").format(command=command)
+        )
+    return RenderedFile(Store(state), form, to, lambda: run_command(words))
 
 
 def _watch(looker: _Looker, thread: threading.Thread, stop: threading.Event, ready: threading.Event) -> None:
@@ -152,8 +212,6 @@ def _watch(looker: _Looker, thread: threading.Thread, stop: threading.Event, rea
     notifier.send("STOPPING=1")
     # A pull that is under way may be given up at any point; two seconds let a short one end.
     thread.join(2.0)
-    if looker.fault is not None:
-        raise looker.fault
 
 
 def _wait_for_hints(url: str, wake: threading.Event, stop: threading.Event) -> None:
