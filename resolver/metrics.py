@@ -16,6 +16,8 @@ from feeds.rule import Action, Category
 from resolver.health import Upstream
 
 OUTCOMES = ("blocked", "canary", "cached", "forwarded", "stale", "failed", "refused", "malformed", "dropped", "shed")
+COOKIES = ("given", "proven")
+LIMITED = ("shortened", "dropped")
 UPSTREAM_RESULTS = ("answered", "lost", "refused")
 BLOCKING = tuple(action for action in Action if action is not Action.PASSTHRU)
 NO_CATEGORY = "none"
@@ -42,6 +44,8 @@ class Counters:
     upstream: dict[tuple[int, str], int] = field(default_factory=dict)
     near_misses: int = 0
     faults: int = 0
+    cookies: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COOKIES, 0))
+    limited: dict[str, int] = field(default_factory=lambda: dict.fromkeys(LIMITED, 0))
     canaries: dict[str, float] = field(default_factory=lambda: {str(action): 0.0 for action in Action})
     swaps: int = 0
     swap_failures: int = 0
@@ -117,6 +121,22 @@ class ResolverCollector(Collector):
             buckets=buckets,
             sum_value=counters.duration_sum,
         )
+        limited = CounterMetricFamily(
+            "blocker_dns_limited",
+            "Answers over the rate of a client's network: replaced by a short one, or not sent.",
+            labels=["result"],
+        )
+        for result, count in counters.limited.items():
+            limited.add_metric([result], count)
+        yield limited
+        cookies = CounterMetricFamily(
+            "blocker_dns_cookies",
+            "Queries with a DNS cookie: one was given, or the client proved its address with ours.",
+            labels=["result"],
+        )
+        for result, count in counters.cookies.items():
+            cookies.add_metric([result], count)
+        yield cookies
         yield GaugeMetricFamily(
             "blocker_dns_tcp_connections", "TCP connections of clients now.", value=self._connections()
         )

@@ -163,7 +163,7 @@ class DatagramListener:
             except OSError:
                 return
             try:
-                effects = query(data, client, False, before, local)
+                effects = query(data, client, False, before, local, client.address[0])
                 if len(effects) == 1 and type(effects[0]) is Reply:
                     client.send(effects[0].data)
                     after = monotonic()
@@ -310,7 +310,9 @@ class StreamConnection(Protocol):
             before = monotonic()
             self._pending += 1
             try:
-                effects = edge.session.query(message, StreamClient(self), True, before, self._listener.local)
+                effects = edge.session.query(
+                    message, StreamClient(self), True, before, self._listener.local, self._host
+                )
             except Exception as error:
                 edge.fault(error)
                 effects = ()

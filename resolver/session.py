@@ -10,24 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 from struct import pack
-from typing import NamedTuple
 
-from feeds.message import Malformed, Query, Record, Response, option, read_query, read_response
-from feeds.message.building import (
-    encode_ede,
-    encode_opt,
-    encode_option,
-    encode_record,
-    error_reply,
-    finish,
-    replayed,
-    reply,
-)
+from feeds.message import Malformed, Record, Response, option, read_query, read_response
+from feeds.message.building import encode_ede, encode_record, error_reply, replayed, reply
 from feeds.message.words import (
     AAAA,
     AD,
     ANY,
     CD,
+    FORMERR,
     IN,
     NOERROR,
     NOTAUTH,
@@ -40,11 +31,14 @@ from feeds.message.words import (
     A,
 )
 from resolver.answer import blocked_answer
+from resolver.asked import OPTION_ORIGIN, Asked, error, finished, origin, policy_options, shortened
 from resolver.asking import Asking, Outstanding, Settled
 from resolver.cache import FAILURE_SECONDS, STALE_SECONDS, Cache, Entry
 from resolver.chain import Unbelievable, believed
+from resolver.cookie import OPTION_COOKIE, BadCookie, Cookies
 from resolver.effects import Client, Effect, Reply
 from resolver.health import Health
+from resolver.limiting import ANSWERS_PER_SECOND, Limiter, kind_of
 from resolver.metrics import NO_CATEGORY, Counters
 from resolver.policy import Hit, Policy
 
@@ -52,19 +46,17 @@ from resolver.policy import Hit, Policy
 NO_QUESTIONS = frozenset({0, 41, *range(249, 255)})
 MAX_LOCAL_TTL = 300  # seconds
 RECHECK_SECONDS = 30.0  # RFC 8767 section 5
-MAX_TCP_BYTES = 65_535
-# Of the range for local use (RFC 6891 section 9): a client on this machine asks where an answer came from.
-OPTION_ORIGIN = 65_313
 HINFO = 13
 _RFC8482 = encode_record(b"\xc0\x0c", HINFO, 3600, b"\x07RFC8482\x00")
-_OPTS = (encode_opt(), encode_opt(do=True))
-_ORIGIN_WANTED = b"?"
 EDE_STALE, EDE_CACHED_ERROR, EDE_STALE_NXDOMAIN, EDE_UNREACHABLE, EDE_NOT_READY, EDE_UNSUPPORTED = 3, 13, 19, 22, 14, 21
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """`upstreams` are labels for logs and metrics. `trust_ad`: pass on an upstream's AD, which needs a trusted way."""
+    """`upstreams` are labels for logs and metrics. `trust_ad`: pass on an upstream's AD, which needs a trusted way.
+
+    `rate_limit`: answers a second of each kind to a client's network over UDP, 0 for no limit.
+    """
 
     upstreams: tuple[str, ...]
     cache_bytes: int = 64 << 20
@@ -72,19 +64,7 @@ class Config:
     trust_ad: bool = False
     max_outstanding: int = 2000
     max_waiters: int = 100
-
-
-class Waiter(NamedTuple):
-    """A client whose question is on its way. `local`: the question is the name that this rule points to."""
-
-    client: Client
-    query: Query
-    tcp: bool
-    started: float
-    policy: Policy
-    hour: int
-    exempt: bool
-    local: Hit | None = None
+    rate_limit: int = ANSWERS_PER_SECOND
 
 
 class Session:
@@ -100,6 +80,8 @@ class Session:
         self.asking = Asking(
             self.health, counters, rng, max_outstanding=config.max_outstanding, want_authentic=config.trust_ad
         )
+        self.cookies = Cookies(rng.randbytes)
+        self.limiter = Limiter(config.rate_limit) if config.rate_limit else None
         self.wall = 0.0
         self._state = 0
 
@@ -111,6 +93,7 @@ class Session:
     def turn(self, hour: int, wall: float) -> None:
         """The time is now `wall` (seconds since 1970), the hour `hour`; rules that lapsed stop matching."""
         self.wall = wall
+        self.cookies.turn(wall)
         if hour != self.hour:
             self.hour = hour
             self._state += 1
@@ -120,37 +103,48 @@ class Session:
         """When `due` should next be called."""
         return self.asking.wake_at
 
-    def query(self, data: bytes, client: Client, tcp: bool, now: float, local: bool = False) -> Sequence[Effect]:
+    def query(
+        self, data: bytes, client: Client, tcp: bool, now: float, local: bool = False, host: str = ""
+    ) -> Sequence[Effect]:
         """A client's message. `tcp`: it came over a stream, so its sender is who it says and size is no concern.
 
-        `local`: only this machine can have sent it, so it may learn which upstream an answer came from.
+        `local`: only this machine can have sent it, so it may learn which upstream an answer came from, and its
+        answers are not counted. `host`: the client's address as text; without one there are no cookies and no limit.
         """
         counts = self.counters.tcp if tcp else self.counters.udp
+        counted = "" if tcp or local or self.limiter is None else host
         try:
             query = read_query(data)
-        except Malformed as error:
-            if error.rcode is None:
+        except Malformed as fault:
+            if fault.rcode is None:
                 counts["dropped"] += 1
                 return ()
             counts["malformed"] += 1
-            return (Reply(client, error_reply(data, error.rcode)),)
+            return self._malformed(client, counted, error_reply(data, fault.rcode), now)
+        asked = Asked(client, query, tcp, now, self.policy, self.hour, counted)
         if query.options:
-            # From here on the options say one thing: whether the answer shall tell its origin.
-            told = local and option(query.options, OPTION_ORIGIN) is not None
-            query = query._replace(options=_ORIGIN_WANTED if told else b"")
+            cookie = option(query.options, OPTION_COOKIE)
+            if cookie is not None and host:
+                try:
+                    proven, options = self.cookies.see(cookie, host, self.wall)
+                except BadCookie:
+                    counts["malformed"] += 1
+                    return self._malformed(client, counted, error_reply(data, FORMERR), now)
+                self.counters.cookies["proven" if proven else "given"] += 1
+                asked = asked._replace(host="" if proven else counted, options=options)
+            if local and option(query.options, OPTION_ORIGIN) is not None:
+                asked = asked._replace(origin=True)
         if query.qclass != IN or query.qtype in NO_QUESTIONS or query.signed:
             counts["refused"] += 1
             rcode = NOTAUTH if query.signed else REFUSED
-            return (Reply(client, self._error(query, tcp, rcode, encode_ede(EDE_UNSUPPORTED))),)
+            return self._reply(asked, error(asked, rcode, encode_ede(EDE_UNSUPPORTED)))
         hit = self.policy.by_name(query.key, self.hour)
-        exempt = False
         if hit is not None:
             if not hit.lets_pass(tcp):
-                waiter = Waiter(client, query, tcp, now, self.policy, self.hour, False)
-                return self._blocked(hit, waiter, now)
+                return self._blocked(hit, asked, now)
             self._seen(hit)
-            exempt = True
-        return self._resolve(query, client, tcp, now, exempt)
+            asked = asked._replace(exempt=True)
+        return self._resolve(asked, now)
 
     def received(self, token: int, data: bytes, now: float) -> list[Effect]:
         """Bytes from the upstream that the attempt `token` was sent to."""
@@ -178,14 +172,30 @@ class Session:
             self._serve_stale(outstanding, now, out)
         return out
 
-    def _resolve(self, query: Query, client: Client, tcp: bool, now: float, exempt: bool) -> Sequence[Effect]:
-        counters = self.counters
-        counts = counters.tcp if tcp else counters.udp
+    def _reply(self, asked: Asked, data: bytes, kind: str = "") -> Sequence[Effect]:
+        """Tell the client this, unless its network has had too many answers of that kind."""
+        if asked.host and self._over(asked.host, kind or kind_of(data), asked.started):
+            return (Reply(asked.client, shortened(asked)),) if self._slips() else ()
+        return (Reply(asked.client, data),)
+
+    def _malformed(self, client: Client, host: str, data: bytes, now: float) -> Sequence[Effect]:
+        return () if host and self._over(host, "error", now) and not self._slips() else (Reply(client, data),)
+
+    def _over(self, host: str, kind: str, now: float) -> bool:
+        return self.limiter is not None and self.limiter.over(host, kind, now)
+
+    def _slips(self) -> bool:
+        slips = self.limiter is not None and self.limiter.slips()
+        self.counters.limited["shortened" if slips else "dropped"] += 1
+        return slips
+
+    def _resolve(self, asked: Asked, now: float) -> Sequence[Effect]:
+        counters, query = self.counters, asked.query
+        counts = counters.tcp if asked.tcp else counters.udp
         if query.qtype == ANY:
             # RFC 8482 section 4.2: one small record instead of everything there is.
             counts["refused"] += 1
-            data = reply(query, NOERROR, sections=_RFC8482, an=1)
-            return (Reply(client, self._finished(data, query, tcp)),)
+            return self._reply(asked, finished(asked, reply(query, NOERROR, sections=_RFC8482, an=1)))
         cd = query.flags & CD != 0
         key = _key(query.key, query.qtype, query.do, cd)
         entry = self.cache.get(key, now)
@@ -193,33 +203,31 @@ class Session:
             counters.cache_hits += 1
             if entry.rcode == SERVFAIL:
                 counts["failed"] += 1
-                return (Reply(client, self._error(query, tcp, SERVFAIL, encode_ede(EDE_CACHED_ERROR))),)
-            hit = None if exempt else self._verdict(key, entry)
-            if hit is not None and not hit.lets_pass(tcp):
-                waiter = Waiter(client, query, tcp, now, self.policy, self.hour, False)
-                return self._blocked(hit, waiter, now)
+                return self._reply(asked, error(asked, SERVFAIL, encode_ede(EDE_CACHED_ERROR)))
+            hit = None if asked.exempt else self._verdict(key, entry)
+            if hit is not None and not hit.lets_pass(asked.tcp):
+                return self._blocked(hit, asked, now)
             counts["cached"] += 1
-            return (Reply(client, self._answer(entry.aged(now), query, tcp, entry, "cache")),)
+            return self._reply(asked, self._answer(entry.aged(now), asked, entry, "cache"))
         counters.cache_misses += 1
         if not query.flags & RD:
             # Without RD a client asks what is known already; nothing is, and it shall not learn more than that.
             counts["refused"] += 1
-            return (Reply(client, self._error(query, tcp, REFUSED)),)
+            return self._reply(asked, error(asked, REFUSED))
         stale = entry is not None and entry.rcode != SERVFAIL
-        waiter = Waiter(client, query, tcp, now, self.policy, self.hour, exempt)
         out: list[Effect] = []
         if entry is not None and stale and now < entry.recheck_at:
-            self._give_stale(key, entry, waiter, now, out)
+            self._give_stale(key, entry, asked, now, out)
             return out
         outstanding = self._outstanding(key, query.key, query.qtype, query.do, cd, now, out)
         hopeless = outstanding is None or outstanding.impatient or not any(u.up for u in self.health.upstreams)
         if entry is not None and stale and hopeless:
-            self._give_stale(key, entry, waiter, now, out)
+            self._give_stale(key, entry, asked, now, out)
         elif outstanding is None or len(outstanding.waiters) >= self.config.max_waiters:
             counts["shed"] += 1
-            out.append(Reply(client, self._error(query, tcp, SERVFAIL, encode_ede(EDE_NOT_READY))))
+            out += self._reply(asked, error(asked, SERVFAIL, encode_ede(EDE_NOT_READY)))
         else:
-            outstanding.waiters.append(waiter)
+            outstanding.waiters.append(asked)
         return out
 
     def _outstanding(
@@ -246,8 +254,8 @@ class Session:
             self.cache.drop(what.key)
         verdicts: dict[tuple[int, int], Hit | None] = {}
         for waiter in what.waiters:
-            if waiter.local is not None:
-                self._give_local(waiter.local, waiter, kept.answers, now, out)
+            if waiter.pointed is not None:
+                self._give_local(waiter.pointed, waiter, kept.answers, now, out)
                 continue
             state = (id(waiter.policy), waiter.hour)
             if not waiter.exempt and state not in verdicts:
@@ -259,7 +267,7 @@ class Session:
                 out += self._blocked(hit, waiter, now)
                 self.counters.took(now - waiter.started)
                 continue
-            data = self._answer(entry.message, waiter.query, waiter.tcp, entry, "upstream")
+            data = self._answer(entry.message, waiter, entry, "upstream")
             self._give(waiter, "forwarded", data, now, out)
         what.waiters.clear()
 
@@ -274,10 +282,10 @@ class Session:
         self.cache.put(what.key, Entry(failure, (), now, FAILURE_SECONDS))
         options = _errors_of(response) or encode_ede(EDE_UNREACHABLE)
         for waiter in what.waiters:
-            if waiter.local is not None:
-                self._give_local(waiter.local, waiter, (), now, out)
+            if waiter.pointed is not None:
+                self._give_local(waiter.pointed, waiter, (), now, out)
             else:
-                self._give(waiter, "failed", self._error(waiter.query, waiter.tcp, SERVFAIL, options), now, out)
+                self._give(waiter, "failed", error(waiter, SERVFAIL, options), now, out)
         what.waiters.clear()
 
     def _serve_stale(self, what: Outstanding, now: float, out: list[Effect]) -> None:
@@ -286,26 +294,26 @@ class Session:
         if entry is None or entry.rcode == SERVFAIL:
             return
         for waiter in what.waiters:
-            if waiter.local is not None:
-                self._give_local(waiter.local, waiter, self._answers(what.key, entry, now), now, out)
+            if waiter.pointed is not None:
+                self._give_local(waiter.pointed, waiter, self._answers(what.key, entry, now), now, out)
             else:
                 self._give_stale(what.key, entry, waiter, now, out)
         what.waiters.clear()
 
-    def _give_stale(self, key: bytes, entry: Entry, waiter: Waiter, now: float, out: list[Effect]) -> None:
+    def _give_stale(self, key: bytes, entry: Entry, waiter: Asked, now: float, out: list[Effect]) -> None:
         hit = None if waiter.exempt else self._judge(key, entry, waiter.policy, waiter.hour)
         if hit is not None and not hit.lets_pass(waiter.tcp):
             out += self._blocked(hit, waiter, now)
             return
         code = EDE_STALE_NXDOMAIN if entry.rcode == NXDOMAIN else EDE_STALE
-        data = self._answer(entry.stale(), waiter.query, waiter.tcp, entry, "stale", encode_ede(code))
+        data = self._answer(entry.stale(), waiter, entry, "stale", encode_ede(code))
         self._give(waiter, "stale", data, now, out)
 
-    def _give(self, waiter: Waiter, outcome: str, data: bytes, now: float, out: list[Effect]) -> None:
+    def _give(self, waiter: Asked, outcome: str, data: bytes, now: float, out: list[Effect]) -> None:
         counters = self.counters
         (counters.tcp if waiter.tcp else counters.udp)[outcome] += 1
         counters.took(now - waiter.started)
-        out.append(Reply(waiter.client, data))
+        out += self._reply(waiter, data)
 
     def _verdict(self, key: bytes, entry: Entry) -> Hit | None:
         """What today's policy says of a kept answer; found once per release and hour."""
@@ -317,7 +325,7 @@ class Session:
     def _judge(self, key: bytes, entry: Entry, policy: Policy, hour: int) -> Hit | None:
         return policy.judge_answer(read_response(entry.message, _question(key)), hour)
 
-    def _blocked(self, hit: Hit, waiter: Waiter, now: float) -> Sequence[Effect]:
+    def _blocked(self, hit: Hit, waiter: Asked, now: float) -> Sequence[Effect]:
         """The answer that the rule wants, now or, where it points to a name, when that name is known."""
         counters, ground, query = self.counters, hit.ground, waiter.query
         counts = counters.tcp if waiter.tcp else counters.udp
@@ -329,10 +337,10 @@ class Session:
             self._seen(hit)
         if ground.cname is not None and query.qtype in (A, AAAA):
             return self._local(hit, waiter, ground.cname, now)
-        data = blocked_answer(hit, query, waiter.tcp, options=_policy_origin(hit, query))
-        return (Reply(waiter.client, data),) if data is not None else ()
+        data = blocked_answer(hit, query, waiter.tcp, options=policy_options(hit, waiter))
+        return self._reply(waiter, data, "blocked") if data is not None else ()
 
-    def _local(self, hit: Hit, waiter: Waiter, name: bytes, now: float) -> Sequence[Effect]:
+    def _local(self, hit: Hit, waiter: Asked, name: bytes, now: float) -> Sequence[Effect]:
         """A rule that points to a name: clients do not follow an alias themselves, so its addresses come with it."""
         key = _key(name, waiter.query.qtype, False, False)
         entry = self.cache.get(key, now)
@@ -344,14 +352,14 @@ class Session:
         if outstanding is None or len(outstanding.waiters) >= self.config.max_waiters:
             self._give_local(hit, waiter, (), now, out)
         else:
-            outstanding.waiters.append(waiter._replace(local=hit))
+            outstanding.waiters.append(waiter._replace(pointed=hit))
         return out
 
-    def _give_local(self, hit: Hit, waiter: Waiter, answers: Sequence[Record], now: float, out: list[Effect]) -> None:
+    def _give_local(self, hit: Hit, waiter: Asked, answers: Sequence[Record], now: float, out: list[Effect]) -> None:
         more = [encode_record(r.owner, r.rtype, min(r.ttl, MAX_LOCAL_TTL), r.rdata) for r in answers]
-        data = blocked_answer(hit, waiter.query, waiter.tcp, more, _policy_origin(hit, waiter.query))
+        data = blocked_answer(hit, waiter.query, waiter.tcp, more, policy_options(hit, waiter))
         if data is not None:
-            out.append(Reply(waiter.client, data))
+            out += self._reply(waiter, data, "blocked")
 
     def _answers(self, key: bytes, entry: Entry, now: float) -> Sequence[Record]:
         return read_response(entry.aged(now), _question(key)).answers
@@ -361,25 +369,13 @@ class Session:
         if not hit.ground.counted and hit.ground.source.authority:
             self.counters.canaries[hit.ground.action] = self.wall
 
-    def _answer(
-        self, message: bytes, query: Query, tcp: bool, entry: Entry, origin: str, options: bytes = b""
-    ) -> bytes:
+    def _answer(self, message: bytes, asked: Asked, entry: Entry, source: str, options: bytes = b"") -> bytes:
         flags = message[3] & 15
-        if entry.authentic and (query.do or query.flags & AD):
+        if entry.authentic and (asked.query.do or asked.query.flags & AD):
             flags |= AD
-        if query.options:
-            options += _origin(f"{origin} {self.health[entry.upstream].label}")
-        return self._finished(replayed(message, query, flags=flags), query, tcp, options)
-
-    def _error(self, query: Query, tcp: bool, rcode: int, options: bytes = b"") -> bytes:
-        return self._finished(reply(query, rcode), query, tcp, options)
-
-    def _finished(self, data: bytes, query: Query, tcp: bool, options: bytes = b"") -> bytes:
-        limit = MAX_TCP_BYTES if tcp else query.udp_limit
-        if not query.udp_size:
-            return finish(data, query, limit)
-        opt = encode_opt(do=query.do, options=options) if options else _OPTS[query.do]
-        return finish(data, query, limit, opt)
+        if asked.origin:
+            options += origin(f"{source} {self.health[entry.upstream].label}")
+        return finished(asked, replayed(message, asked.query, flags=flags), options)
 
 
 def _key(name: bytes, qtype: int, do: bool, cd: bool) -> bytes:
@@ -390,18 +386,6 @@ def _key(name: bytes, qtype: int, do: bool, cd: bool) -> bytes:
 def _question(key: bytes) -> bytes:
     """The question section, in lower case, of a `_key`."""
     return key[:-1] + b"\0\x01"
-
-
-def _origin(text: str) -> bytes:
-    return encode_option(OPTION_ORIGIN, text.encode())
-
-
-def _policy_origin(hit: Hit, query: Query) -> bytes:
-    """`policy AUTHORITY SERIAL TARGET`, where the client may know and wants to."""
-    if not query.options:
-        return b""
-    source = hit.ground.source
-    return _origin(f"policy {source.authority} {source.serial} {hit.target}")
 
 
 def _errors_of(response: Response | None) -> bytes:

@@ -19,8 +19,8 @@ from feeds.message.building import encode_opt, encode_option, encode_query, enco
 from feeds.message.words import OPTION_EDE
 from feeds.name import DomainName
 from feeds.terminal import answer, json_option, printable, table
+from resolver.asked import OPTION_ORIGIN
 from resolver.command.addresses import AddressPort, label
-from resolver.session import OPTION_ORIGIN
 from resolver.upstream import Address
 
 ATTEMPTS = 3

@@ -14,6 +14,7 @@ from feeds.language import _
 from feeds.store import DEFAULT_PATH
 from resolver.command.addresses import AddressPort, is_loopback, label
 from resolver.control import Origin
+from resolver.limiting import ANSWERS_PER_SECOND
 from resolver.session import Config
 from resolver.upstream import Address
 
@@ -52,6 +53,15 @@ _FILE = click.Path(path_type=Path)
 @click.option(
     "--cache-mb", type=click.IntRange(1, 65_536), default=64, show_default=True, help=_("Bound of the cache.")
 )
+@click.option(
+    "--rate-limit",
+    type=click.IntRange(0, 1_000_000),
+    default=ANSWERS_PER_SECOND,
+    show_default=True,
+    help=_(
+        "Answers a second of each kind over UDP to one client network (/24, /56), without a cookie; 0 for no limit."
+    ),
+)
 @click.option("--trust-ad", is_flag=True, help=_("Pass on the upstreams' AD bit; only over a network you trust."))
 @click.pass_context
 def serve(
@@ -66,6 +76,7 @@ def serve(
     trial: bool,
     open_: bool,
     cache_mb: int,
+    rate_limit: int,
     trust_ad: bool,
 ) -> None:
     if state is not None and plain is not None:
@@ -92,7 +103,9 @@ def serve(
             metrics_must=ctx.get_parameter_source("metrics") is not ParameterSource.DEFAULT,
             user=user,
             open=open_,
-            config=Config(tuple(map(label, upstream)), cache_bytes=cache_mb << 20, trust_ad=trust_ad),
+            config=Config(
+                tuple(map(label, upstream)), cache_bytes=cache_mb << 20, rate_limit=rate_limit, trust_ad=trust_ad
+            ),
             version=version("blocker"),
         )
     )

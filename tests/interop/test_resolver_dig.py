@@ -47,6 +47,17 @@ def test_dig_shows_the_reason_and_the_contact(dig):
     assert "objections.tpa.example." in seen, "the RNAME, for those without EDNS"
 
 
+def test_dig_takes_our_cookie_and_finds_it_good_the_second_time(dig, live):
+    seen = dig("www.bad.com", "A", "+cookie=0123456789abcdef")
+    [line] = [line for line in seen.splitlines() if "COOKIE:" in line]
+    assert line.endswith("(good)"), line
+    cookie = line.split()[2]
+    assert cookie.startswith("0123456789abcdef01000000")
+    before = live.metrics()['blocker_dns_cookies_total{result="proven"}']
+    assert f"COOKIE: {cookie} (good)" in dig("www.good.com", "A", f"+cookie={cookie}")
+    assert live.metrics()['blocker_dns_cookies_total{result="proven"}'] == before + 1
+
+
 @pytest.mark.parametrize("how", ["+noedns", "+dnssec", "+cdflag", "+tcp", "+adflag"])
 def test_no_way_of_asking_gets_past_a_rule(dig, how):
     seen = dig("www.bad.com", "A", how)

@@ -27,6 +27,7 @@ from resolver.policy import EMPTY, Policy, Source
 from resolver.session import Config, Session
 
 HOUR = 500_000
+CLIENT = "192.0.2.77"
 SOA = "example. 900 IN SOA ns.example. root.example. 1 3600 600 86400 120"
 SOURCE = Source("tpa", 7, contact="objections@tpa.example")
 
@@ -122,10 +123,11 @@ class Play:
                 self.notes.append(effect)
 
     def asks(self, client: str, name: str, rtype: str = "A", *, tcp: bool = False, **more: Any) -> None:
-        self.says(client, query(name, rtype, **more), tcp=tcp)
+        host = more.pop("host", CLIENT)
+        self.says(client, query(name, rtype, **more), tcp=tcp, host=host)
 
-    def says(self, client: str, data: bytes, *, tcp: bool = False) -> None:
-        self.does(self.session.query(data, client, tcp, self.now))
+    def says(self, client: str, data: bytes, *, tcp: bool = False, host: str = CLIENT, local: bool = False) -> None:
+        self.does(self.session.query(data, client, tcp, self.now, local, host))
 
     def sent(self) -> Ask:
         """The one message that went to an upstream since the last look."""
