@@ -17,7 +17,7 @@ from feeds.systemd import Notifier
 from feeds.terminal import answer, complain, json_option
 from feeds.transfer.settings import Settings, read_settings
 
-LOOK_SECONDS = 0.5
+LOOK_SECONDS = 0.2
 KEEP_SECONDS = 5.0
 
 

@@ -13,7 +13,7 @@ No owner is written twice, since each name is visited once and a hole is never a
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from feeds.canary import canary_rule, is_canary
 from feeds.language import N_
@@ -41,8 +41,7 @@ _CNAMES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """One policy: `owner` is relative to the zone; `rule` is the one that it carries out."""
 
     owner: str

@@ -15,7 +15,7 @@ from feeds.message.words import AAAA, CNAME, NS, PTR, SOA, TXT, A
 from feeds.name import DomainName
 from feeds.render import rpz
 from feeds.render.form import count
-from feeds.rule import Category, NameTarget, Rule
+from feeds.rule import Action, Category, NameTarget, Rule
 
 _type = Struct("!H").pack
 _TYPES = {"A": A, "AAAA": AAAA, "CNAME": CNAME}
@@ -69,14 +69,20 @@ def zone_records(
 ) -> Iterator[bytes]:
     """All records of the zone but its SOA; `rules` in canonical order, what cannot be said is counted in `left_out`."""
     yield NS_RECORD
-    rdatas: dict[tuple[str, str], bytes] = {}
-    for record in rpz.policies(rules, manifest, zone, names_only, left_out):
-        owner = encode_name(record.owner)
-        for pair in record.rdatas():
-            tail = rdatas.get(pair)
-            if tail is None:
-                tail = rdatas[pair] = _tail(*pair)
-            yield owner + tail
+    tails: dict[tuple[Action, str], tuple[bytes, ...]] = {}
+    last, wire = "", b"\0"
+    for owner, rule in rpz.policies(rules, manifest, zone, names_only, left_out):
+        # A wildcard follows its name.
+        if owner[:2] == "*." and owner[2:] == last:
+            start = b"\x01*" + wire
+        else:
+            start = wire = encode_name(owner)
+            last = owner
+        kind = rule.action, rule.data
+        if kind not in tails:
+            tails[kind] = tuple(_tail(*pair) for pair in rpz.rdatas(rule))
+        for tail in tails[kind]:
+            yield start + tail
 
 
 def catalog_records(zones: Iterable[DomainName]) -> Iterator[bytes]:
@@ -111,10 +117,7 @@ def encode_rname(text: str) -> bytes:
 
 def owner_of(record: bytes) -> bytes:
     """Its owner, relative to the zone, with the zero octet."""
-    end = 0
-    while record[end]:
-        end += record[end] + 1
-    return record[: end + 1]
+    return record[: record.index(0) + 1]
 
 
 def order(record: bytes) -> tuple[bool, list[bytes]]:

@@ -31,9 +31,8 @@ def pack(zone: bytes, records: Iterable[bytes]) -> Iterator[Part]:
     made = bytearray()
     count, last_owner, last_place = 0, b"", 0
     for record in records:
-        end = 0
-        while record[end]:
-            end += record[end] + 1
+        # No octet of a relative owner is zero: labels are not empty, and hold no zero octet.
+        end = record.index(0)
         owner = record[:end]
         if start + len(made) + len(record) + 12 > MAX_PART_BYTES:
             yield Part(count, bytes(made))
