@@ -174,7 +174,8 @@ def _message(query: Query, part: Part, rcode: int = 0) -> bytes:
 def _one(query: Query, parts: Iterator[Part]) -> Part | None:
     """The only part, if there is one only and it fits a datagram; else the client must come by TCP (RFC 1995, 2)."""
     first = next(parts)
-    fits = HEADER_BYTES + len(query.question) + len(first.data) + _SIGNATURE_BYTES <= min(UDP_BYTES, query.udp_limit)
+    signature = _SIGNATURE_BYTES if query.signed else 0
+    fits = HEADER_BYTES + len(query.question) + len(first.data) + signature <= min(UDP_BYTES, query.udp_limit)
     return first if fits and next(parts, None) is None else None
 
 
