@@ -73,7 +73,7 @@ def test_what_the_unit_starts_is_a_command_with_these_options(name: str) -> None
 
 
 def test_the_long_running_services_tell_systemd_that_they_live() -> None:
-    for name in ("blocker-feed.service", "blocker-dns.service"):
+    for name in ("blocker-feed.service", "blocker-dns.service", "blocker-zone.service"):
         text = (UNITS / name).read_text()
         for setting in ("Type=notify", "WatchdogSec=", "DynamicUser=yes", "StateDirectory=blocker", "Restart="):
             assert setting in text, (name, setting)
