@@ -55,23 +55,23 @@ response-policy {{ zone "{zone}" policy given max-policy-ttl 300 min-update-inte
 """
 BIND_KEY = 'key "{name}" {{ algorithm {algorithm}; secret "{secret}"; }};\n'
 
-# A NOTIFY does not wake the RPZ of the Recursor (4.8), so it asks every two seconds; an unchanged zone costs one SOA.
+# A NOTIFY does not wake the RPZ of the Recursor (4.8), so it asks every second; an unchanged zone costs one SOA.
 POWERDNS = """\
 -- {before}
-rpzPrimary({{"{host}:{port}"}}, "{zone}", {{{tsig}refresh=2, maxReceivedMBytes=1024, axfrTimeout=600,
+rpzPrimary({{"{host}:{port}"}}, "{zone}", {{{tsig}refresh=1, maxReceivedMBytes=1024, axfrTimeout=600,
     dumpFile="/var/lib/powerdns/{zone}.rpz", seedFile="/var/lib/powerdns/{zone}.rpz"}})
 
 # {settings}
-packetcache-ttl=2
+packetcache-ttl=1
 
 # {after}
 packetcache:
-  ttl: 2
+  ttl: 1
 recursor:
   rpzs:
     - name: "{zone}"
       addresses: ["{host}:{port}"]
-{yaml_tsig}      refresh: 2
+{yaml_tsig}      refresh: 1
       maxReceivedMBytes: 1024
       axfrTimeout: 600
       dumpFile: "/var/lib/powerdns/{zone}.rpz"
