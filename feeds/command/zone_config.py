@@ -64,7 +64,14 @@ def config(
             raise click.UsageError(_("{program} needs SETTINGS, --secondary and --primary").format(program=program))
         if program == "unbound" and not tls_name:
             raise click.UsageError(_("unbound needs --tls-name, the name in the primary's certificate"))
-        key = _key(_secondary(settings, name, zone_name))
+        secondary = _secondary(settings, name, zone_name)
+        if secondary.certificate is not None:
+            raise Rejected(
+                _("this stanza cannot show a certificate of the secondary's own"),
+                rule="zone.stanza",
+                then=_("let this secondary in by its address, by a key or by both"),
+            )
+        key = _key(secondary)
         tls = DomainName.parse(tls_name).name.text if tls_name else ""
         asked = stanzas.Primary(*primary, key, tls, authorities)
         text = stanzas.BY_TRANSFER[program](zone_name, asked)

@@ -9,6 +9,7 @@ from click.testing import CliRunner, Result
 
 from feeds.command.zone_config import PROGRAMS, config
 from feeds.errors import Rejected
+from tests.interop.test_transfer_unbound import certificate
 
 SECRET = base64.b64encode(b"k" * 32).decode()
 
@@ -103,3 +104,13 @@ def test_an_unknown_secondary_is_refused(settings: Path) -> None:
     done = run(*asked(settings, "bind", "nobody"))
     assert isinstance(done.exception, Rejected)
     assert "nobody" in done.exception.what
+
+
+def test_a_secondary_that_must_show_a_certificate_gets_no_stanza_that_shows_none(
+    settings: Path, tmp_path: Path
+) -> None:
+    chain, _key = certificate(tmp_path / "pem", "resolver.example")
+    settings.write_text(settings.read_text() + f'[secondary.shown]\ncertificate = "{chain}"\n')
+    done = run(*asked(settings, "bind", "shown"))
+    assert isinstance(done.exception, Rejected)
+    assert "certificate" in done.exception.what
