@@ -110,6 +110,7 @@ def _plan_json(wish: Wish, plan: Plan) -> dict[str, Any]:
         **_counts(plan),
         "sets": changes,
         "rules_in_place": plan.held.uses == plan.uses,
+        "renewed": plan.ageing,
         "notes": wish.notes(),
         "empty": plan.empty,
         "checksum": plan.checksum,
@@ -129,6 +130,8 @@ def _plan_text(wish: Wish, plan: Plan) -> str:
                         mark=mark, name=change.name, n=len(elements) - SHOWN
                     )
                 )
+    if plan.ageing:
+        lines.append(_("Entries have lived half of their life, or were given another one: all are renewed."))
     if plan.held.uses != plan.uses:
         lines.append(_("The rules that drop by these sets are not in the kernel, or not all; apply puts them there."))
     lines.append(

@@ -10,11 +10,9 @@ import click
 from feeds import durable
 from feeds.command.ip_wish import Wish, options_for, wish_of
 from feeds.errors import Rejected
-from feeds.ipfilter.lifetime import HOUR_SECONDS, lifetimes
 from feeds.ipfilter.routers import FORMS
 from feeds.ipfilter.routers.form import Form, Order, Setup
 from feeds.ipfilter.target import TARGETS
-from feeds.ipfilter.wanted import Filter
 from feeds.language import N_, _
 from feeds.rule import hours
 from feeds.terminal import SpokenOption, answer, json_option
@@ -62,15 +60,6 @@ def _routes(command: Callable[..., Any]) -> Callable[..., Any]:
     help=N_("What this command printed last, without this option: print only what takes that to the new state."),
 )
 @click.option(
-    "--lifetime",
-    "lifetime_hours",
-    type=click.IntRange(1, 24 * 31),
-    default=LIFETIME_HOURS,
-    show_default=True,
-    cls=SpokenOption,
-    help=N_("routeros: hours after which an entry lapses if no newer rendering came."),
-)
-@click.option(
     "--into",
     type=click.Path(path_type=Path, file_okay=False),
     cls=SpokenOption,
@@ -82,7 +71,6 @@ def render(
     next_hops: Sequence[str],
     flowspec: bool,
     previous: Path | None,
-    lifetime_hours: int,
     into: Path | None,
     target: str,
     **options: Any,
@@ -95,9 +83,10 @@ def render(
         )
     wish = wish_of(target=target, **options)
     if form is None:
-        lines = wish.target.script(wish.target.sayable(wish.wanted.filter), wish.hooks, wish.heading()).splitlines()
+        sayable, lasting = wish.target.sayable(wish.wanted.filter), wish.lasting(wish.lifetime_hours)
+        lines = wish.target.script(sayable, wish.hooks, wish.heading(), lasting).splitlines()
     else:
-        made = list(form.write(_order(wish, rtbh, flowspec, hops, lifetime_hours if form.times_out else None)))
+        made = list(form.write(_order(wish, form, rtbh, flowspec, hops)))
         if previous is not None and form.undo is not None:
             made = list(_changes(_lines_of(previous), made, form.undo))
         lines = [*(f"{form.comment} {line}" for line in wish.heading(flowspec)), *made]
@@ -169,10 +158,8 @@ def _address(text: str) -> str:
         raise click.UsageError(_("«{text}» is no address").format(text=text)) from None
 
 
-def _order(wish: Wish, rtbh: bool, flowspec: bool, hops: dict[int, str], lifetime_hours: int | None) -> Order:
-    lasting: tuple[tuple[int, Filter], ...] = ()
-    if lifetime_hours is not None:
-        lasting = lifetimes(wish.rules, wish.exceptions, int(wish.now.timestamp()), lifetime_hours * HOUR_SECONDS)
+def _order(wish: Wish, form: Form, rtbh: bool, flowspec: bool, hops: dict[int, str]) -> Order:
+    lasting = wish.lasting(wish.lifetime_hours or LIFETIME_HOURS) if form.times_out else ()
     serial = wish.accepted.manifest.serial
     return Order(wish.wanted.filter, serial, hours(wish.now), rtbh, flowspec, hops, lasting)
 

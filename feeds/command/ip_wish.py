@@ -1,5 +1,7 @@
 """What every command of `blocker ip` starts from: the accepted release, its options, and the filter they make."""
 
+import re
+import socket
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,6 +14,7 @@ from feeds.command.state import now, state_option
 from feeds.errors import Problem, Rejected, Unavailable
 from feeds.ipfilter import ipset, nftables
 from feeds.ipfilter.kernel import run
+from feeds.ipfilter.lifetime import HOUR_SECONDS, Lasting, lifetimes
 from feeds.ipfilter.plan import Plan
 from feeds.ipfilter.routers import FORMS
 from feeds.ipfilter.routers.form import limited_flows
@@ -26,6 +29,8 @@ from feeds.terminal import SpokenOption, hint, json_option
 MAX_ADDRESSES = 1_000_000
 # 256 prefixes of the widest kind that the floor lets pass, /48.
 MAX_NETWORKS = 256 << 16
+# ipset counts to 2^31 milliseconds.
+MAX_LIFETIME_HOURS = 24 * 24
 MAX_EXCEPTIONS_BYTES = 16 << 20
 
 
@@ -40,6 +45,8 @@ class Wish:
     wanted: Wanted
     hooks: tuple[str, ...]
     now: datetime
+    lifetime_hours: int | None
+    devices: tuple[str, ...]
 
     @property
     def target(self) -> Target:
@@ -84,7 +91,24 @@ class Wish:
         check_safe(self.rules, self.accepted.manifest.training, self.wanted, max_addresses, max_networks)
 
     def plan(self) -> Plan:
-        return self.target.plan(self.accepted.manifest.serial, self.wanted.filter, self.hooks, run)
+        # Linux 6.16 and later take a device that is not there, and drop nothing.
+        missing = set(self.devices) - {name for _number, name in socket.if_nameindex()}
+        if missing:
+            raise Unavailable(
+                _("there is no network device {name}").format(name=", ".join(sorted(missing))),
+                kept=_("the filter in the kernel is as it was"),
+                then=_("look at `ip link` and give the device of --hook ingress as it is named there"),
+            )
+        seconds = self.lifetime_hours * HOUR_SECONDS if self.lifetime_hours else None
+        lasting = self.lasting(self.lifetime_hours)
+        serial = self.accepted.manifest.serial
+        return self.target.plan(serial, self.wanted.filter, self.hooks, run, seconds, lasting)
+
+    def lasting(self, lifetime_hours: int | None) -> Lasting:
+        """The lives of the entries, none longer than that; nothing where they stay."""
+        if lifetime_hours is None:
+            return ()
+        return lifetimes(self.rules, self.exceptions, int(self.now.timestamp()), lifetime_hours * HOUR_SECONDS)
 
 
 def options_for(names: Iterable[str]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -119,7 +143,27 @@ def _options() -> Sequence[Callable[..., Any]]:
             default=(nftables.HOOKS[0],),
             show_default=True,
             cls=SpokenOption,
-            help=N_("nftables: drop what is passed on (forward), what this machine sends (output), or both."),
+            help=N_(
+                "nftables: drop what is passed on (forward), what this machine sends (output), what comes in "
+                "(prerouting), what comes in at --device (ingress); several may be given."
+            ),
+        ),
+        click.option(
+            "--device",
+            "devices",
+            multiple=True,
+            cls=SpokenOption,
+            help=N_("nftables: a network device that --hook ingress is for; several may be given."),
+        ),
+        click.option(
+            "--lifetime",
+            "lifetime_hours",
+            type=click.IntRange(1, MAX_LIFETIME_HOURS),
+            cls=SpokenOption,
+            help=N_(
+                "nftables, ipset, routeros: hours after which an entry lapses by itself unless it is renewed; "
+                "`blocker ip follow` renews in half that time. Without it entries stay (routeros: 24)."
+            ),
         ),
         click.option(
             "--max-addresses",
@@ -148,15 +192,21 @@ def wish_of(
     hooks: tuple[str, ...],
     max_addresses: int,
     max_networks: int,
+    devices: tuple[str, ...] = (),
+    lifetime_hours: int | None = None,
     checked: bool = True,
 ) -> Wish:
     """What these options ask for; raises Unavailable, Rejected, and unless `checked` is False, Held."""
+    if (nftables.INGRESS in hooks) != bool(devices):
+        raise click.UsageError(_("--hook ingress and --device belong together"))
+    if not all(re.fullmatch(r"[A-Za-z0-9._@:-]{1,15}", device) for device in devices):
+        raise click.UsageError(_("a device is named by 1 to 15 letters, digits, dots, colons, hyphens"))
     accepted, moment = release_of(state)
     rules = accepted.release().in_force(moment)
     free = exceptions_of(exceptions) if exceptions else ()
     made = wanted(rules, free)
-    order = tuple(hook for hook in nftables.HOOKS if hook in hooks)
-    wish = Wish(target, accepted, tuple(rules), free, made, order, moment)
+    order = nftables.places(hooks, devices)
+    wish = Wish(target, accepted, tuple(rules), free, made, order, moment, lifetime_hours, devices)
     if checked:
         wish.check(max_addresses, max_networks)
     return wish

@@ -5,12 +5,14 @@ that fails, and whatever can fail stands before the first swap, so the old sets 
 left out: `hash:net,port` keeps one element for every single port, and iptables would need a rule of its own.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 
 from feeds.errors import Unavailable
 from feeds.ipfilter.bulk import interval_texts, keys, spans
 from feeds.ipfilter.intervals import Intervals
 from feeds.ipfilter.kernel import InKernel, Run
+from feeds.ipfilter.lifetime import Lasting
 from feeds.ipfilter.wanted import BITS, Filter
 from feeds.language import _
 
@@ -20,9 +22,9 @@ MAX_ELEMENTS = 1 << 20
 _FAMILIES = {4: "inet", 6: "inet6"}
 
 
-def script(filter_: Filter, heading: Sequence[str] = ()) -> str:
+def script(filter_: Filter, heading: Sequence[str] = (), lasting: Lasting = ()) -> str:
     """What `ipset restore` reads."""
-    return "\n".join(_lines(filter_, heading)) + "\n"
+    return "\n".join(_lines(filter_, heading, lasting)) + "\n"
 
 
 def rules_hint() -> tuple[str, ...]:
@@ -43,6 +45,7 @@ def read(run: Run) -> InKernel:
 def parse(saved: dict[str, str]) -> InKernel:
     """Read what `ipset save` printed of each set; raises Unavailable where it is not what ipset writes."""
     sets: dict[str, Intervals] = {}
+    left: list[float] = []
     for name, text in saved.items():
         found = []
         for line in text.splitlines():
@@ -55,9 +58,13 @@ def parse(saved: dict[str, str]) -> InKernel:
                 )
             if words[:2] == ["add", name]:
                 found.append(words[2])
+                # Zero is an entry that stays.
+                left.append(int(words[4]) or math.inf if words[3:4] == ["timeout"] else math.inf)
         bits = BITS[int(name[-1])]
         sets[name] = spans(keys(found, bits), bits)
-    return InKernel(Filter(sets.get("blocked4", ()), sets.get("blocked6", ())), (), {})
+    # The sets are always loaded whole, so what lives longest is as old as the rest.
+    held = Filter(sets.get("blocked4", ()), sets.get("blocked6", ()))
+    return InKernel(held, (), {}, max(left, default=None))
 
 
 def sayable(filter_: Filter) -> Filter:
@@ -65,16 +72,21 @@ def sayable(filter_: Filter) -> Filter:
     return Filter(filter_.blocked4, filter_.blocked6)
 
 
-def _lines(filter_: Filter, heading: Sequence[str]) -> Iterator[str]:
+def _lines(filter_: Filter, heading: Sequence[str], lasting: Lasting) -> Iterator[str]:
     for line in heading:
         yield f"# {line}"
     for version, family in _FAMILIES.items():
         name = f"blocked{version}"
         for each in (name, f"{name}_new"):
-            yield f"create {each} hash:net family {family} maxelem {MAX_ELEMENTS} -exist"
+            # `timeout 0`: entries may lapse, and stay where they are given no life.
+            yield f"create {each} hash:net family {family} maxelem {MAX_ELEMENTS} timeout 0 -exist"
         yield f"flush {name}_new"
-        for prefix in interval_texts(filter_.whole(version), BITS[version]):
-            yield f"add {name}_new {prefix}"
+        if not lasting:
+            for prefix in interval_texts(filter_.whole(version), BITS[version]):
+                yield f"add {name}_new {prefix}"
+        for seconds, part in lasting:
+            for prefix in interval_texts(part.whole(version), BITS[version]):
+                yield f"add {name}_new {prefix} timeout {seconds}"
     for version in BITS:
         yield f"swap blocked{version}_new blocked{version}"
     for version in BITS:

@@ -23,12 +23,17 @@ class InKernel:
     """What the kernel holds of ours. `uses` are the places that drop by a set, as `hook:set`, sorted, and
     `hook:?` for a rule among them that is not ours.
 
-    `packets` are the counters of the sets, where the target has any.
+    `packets` are the counters of the sets, where the target has any. `left_seconds` says how long the entries last if
+    nobody renews them: of those given the longest life, the least that is left; infinite if they do not lapse, None
+    if there are none. `generation` is the number of the rule set that was read, None unless every interval of the
+    filter stands in the kernel as one of its own, so that it can be taken out by itself.
     """
 
     filter: Filter
     uses: tuple[str, ...]
     packets: Mapping[str, int]
+    left_seconds: float | None = None
+    generation: int | None = None
 
 
 def run(command: Sequence[str], stdin: str) -> str:

@@ -3,19 +3,21 @@
 from collections.abc import Iterable
 
 from feeds.ipfilter.intervals import intersect, subtract
-from feeds.ipfilter.wanted import Filter, wanted
+from feeds.ipfilter.wanted import BITS, PROTOCOLS, Box, Filter, wanted
 from feeds.prefix import Prefix
 from feeds.rule import Rule
 
 HOUR_SECONDS = 3600
 
+# Disjoint parts of a filter, with the seconds that each may last. None of them: the filter does not lapse.
+Lasting = tuple[tuple[int, Filter], ...]
 
-def lifetimes(
-    rules: Iterable[Rule], exceptions: Iterable[Prefix], now_seconds: int, longest_seconds: int
-) -> tuple[tuple[int, Filter], ...]:
-    """Disjoint parts of what `rules` in force want dropped whole, with the seconds after which each must be gone.
 
-    No part outlives a rule that it needs, nor `longest_seconds`. `now_seconds` is Unix time.
+def lifetimes(rules: Iterable[Rule], exceptions: Iterable[Prefix], now_seconds: int, longest_seconds: int) -> Lasting:
+    """The parts of what `rules` in force want dropped, with the seconds after which each must be gone.
+
+    No part outlives a rule that it needs, nor `longest_seconds`. What is limited to ports may go earlier: as soon as
+    its box changes its form. `now_seconds` is Unix time.
     """
     alive, free = list(rules), tuple(exceptions)
     left = wanted(alive, free).filter
@@ -24,10 +26,21 @@ def lifetimes(
     for end in sorted(end for end in ends if now_seconds < end < now_seconds + longest_seconds):
         alive = [rule for rule in alive if rule.expires * HOUR_SECONDS > end]
         then = wanted(alive, free).filter
-        stays = Filter(intersect(left.blocked4, then.blocked4), intersect(left.blocked6, then.blocked6))
-        goes = Filter(subtract(left.blocked4, stays.blocked4), subtract(left.blocked6, stays.blocked6))
+        goes, left = _split(left, then)
         if goes != Filter():
             parts.append((end - now_seconds, goes))
-        left = stays
-    rest = Filter(left.blocked4, left.blocked6)
-    return tuple(parts) if rest == Filter() else (*parts, (longest_seconds, rest))
+    return tuple(parts) if left == Filter() else (*parts, (longest_seconds, left))
+
+
+def _split(left: Filter, then: Filter) -> tuple[Filter, Filter]:
+    """(what of `left` is not in `then`, what is)."""
+    stay4, stay6 = intersect(left.blocked4, then.blocked4), intersect(left.blocked6, then.blocked6)
+    gone: list[tuple[Box, ...]] = []
+    stay: list[tuple[Box, ...]] = []
+    for protocol in PROTOCOLS:
+        for version in BITS:
+            there, boxes = set(then.boxes(protocol, version)), left.boxes(protocol, version)
+            gone.append(tuple(box for box in boxes if box not in there))
+            stay.append(tuple(box for box in boxes if box in there))
+    goes = Filter(subtract(left.blocked4, stay4), subtract(left.blocked6, stay6), *gone)
+    return goes, Filter(stay4, stay6, *stay)

@@ -2,34 +2,60 @@
 
 The table holds nothing but ours. A script declares all of it (which changes nothing where it is there already),
 empties chains and sets and fills them again; nft commits a file as one transaction, so a packet meets the old filter
-or the new one. Counters are declared and not touched: they go on counting.
+or the new one. Counters are declared and not touched: they go on counting. A small change of a large set goes through
+`feeds.ipfilter.netlink` instead.
 
 Packets are matched by destination: an answer to a blocked address cannot arrive when nothing can be sent to it, and
 a filter by source would also cut connections that a listed address opens to the ISP's own services.
 """
 
 import json
+import math
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from feeds.errors import Unavailable
-from feeds.ipfilter.intervals import cidrs, merged
+from feeds.ipfilter import netlink
+from feeds.ipfilter.intervals import Intervals, intersect, merged
 from feeds.ipfilter.kernel import InKernel, Run, address_of, address_text
+from feeds.ipfilter.lifetime import Lasting
+from feeds.ipfilter.plan import Plan
 from feeds.ipfilter.wanted import BITS, PROTOCOLS, SET_NAMES, Box, Filter
 from feeds.language import _
 
 NAME = "nftables"
 TABLE = "blocker"
-# `forward` is what a router passes on; `output` is what the machine itself sends, for a proxy or a resolver.
-HOOKS = ("forward", "output")
-# Before the usual filter chains (priority 0), so that an `accept` there does not come first.
-PRIORITY = -10
+# `forward` is what a router passes on; `output` is what the machine itself sends, for a proxy or a resolver;
+# `prerouting` is what comes in, dropped before connections are tracked; `ingress` is the same for named devices only,
+# before anything else looks at the packet.
+INGRESS = "ingress"
+# Before the usual filter chains (priority 0), so that an `accept` there does not come first; -300 is `raw`.
+PRIORITY = {"forward": -10, "output": -10, "prerouting": -300, INGRESS: -300}
+HOOKS = tuple(PRIORITY)
 _SELECT = {4: ("ip", "ipv4_addr"), 6: ("ip6", "ipv6_addr")}
 
 
-def script(filter_: Filter, hooks: Sequence[str], heading: Sequence[str] = ()) -> str:
-    """What `nft -f` reads: the whole table with this filter, used at these hooks and no other."""
-    return "\n".join(_lines(filter_, hooks, heading)) + "\n"
+def places(hooks: Sequence[str], devices: Sequence[str]) -> tuple[str, ...]:
+    """Hooks in their order, with the devices that `ingress` is for: `forward`, `ingress@eth0,eth1`."""
+    return tuple(f"{hook}@{','.join(sorted(devices))}" if hook == INGRESS else hook for hook in HOOKS if hook in hooks)
+
+
+def script(filter_: Filter, hooks: Sequence[str], heading: Sequence[str] = (), lasting: Lasting = ()) -> str:
+    """What `nft -f` reads: the whole table with this filter, used at these places and no other."""
+    return "\n".join(_lines(filter_, hooks, heading, lasting)) + "\n"
+
+
+def change(plan: Plan) -> bool:
+    """Carry out a small plan element by element; False where the whole script is the way, raises Unavailable."""
+    held = plan.held
+    if held.generation is None or held.uses != plan.uses or plan.ageing:
+        return False
+    edits = _edits(held.filter, plan.wanted, plan.lasting)
+    if edits is None:
+        return False
+    netlink.send(TABLE, edits, held.generation)
+    return True
 
 
 def uses(hooks: Sequence[str]) -> tuple[str, ...]:
@@ -42,20 +68,29 @@ def read(run: Run) -> InKernel:
     tables = _json(run(["nft", "-j", "list", "tables", "inet"], ""))
     if not any(item.get("table", {}).get("name") == TABLE for item in tables):
         return InKernel(Filter(), (), {})
-    return parse(run(["nft", "-j", "list", "table", "inet", TABLE], ""))
+    generation = netlink.generation()
+    text = run(["nft", "-j", "list", "table", "inet", TABLE], "")
+    # The JSON of nft 1.0 does not say for which devices a chain is.
+    listed = run(["nft", "list", "chain", "inet", TABLE, INGRESS], "") if f'"hook": "{INGRESS}"' in text else ""
+    return parse(text, _devices(listed), generation)
 
 
-def parse(text: str) -> InKernel:
+def parse(text: str, devices: Sequence[str] = (), generation: int | None = None) -> InKernel:
     """Read the JSON of `nft -j list table`; raises Unavailable where it is not what nft writes."""
     items = _json(text)
     sets: dict[str, Any] = {}
-    hook_of, found, packets = {}, set(), {}
+    lives: dict[int, int] = {}
+    hook_of, found, packets, eternal, alone = {}, set(), {}, False, True
     try:
         for item in items:
             if "set" in item and item["set"]["name"] in SET_NAMES:
-                sets[item["set"]["name"]] = _elements(item["set"]["name"], item["set"].get("elem", []))
+                name, elements = item["set"]["name"], item["set"].get("elem", [])
+                sets[name] = _elements(name, elements)
+                alone = alone and len(sets[name]) == len(elements)
+                eternal = _note_lives(elements, lives) or eternal
             elif "chain" in item:
-                hook_of[item["chain"]["name"]] = item["chain"].get("hook", "")
+                hook = item["chain"].get("hook", "")
+                hook_of[item["chain"]["name"]] = "".join(places([hook], devices)) if hook in HOOKS else hook
             elif "counter" in item:
                 packets[item["counter"]["name"]] = int(item["counter"]["packets"])
         for item in items:
@@ -63,10 +98,53 @@ def parse(text: str) -> InKernel:
                 found.add(f"{hook_of[item['rule']['chain']]}:{_drops_by(item['rule']['expr'])}")
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, OSError) as error:
         raise _unreadable(f"{type(error).__name__} {error}") from None
-    return InKernel(Filter(**sets), tuple(sorted(found)), packets)
+    left = math.inf if eternal else lives[max(lives)] if lives else None
+    return InKernel(Filter(**sets), tuple(sorted(found)), packets, left, generation if alone else None)
 
 
-def _lines(filter_: Filter, hooks: Sequence[str], heading: Sequence[str]) -> Iterator[str]:
+def _note_lives(elements: list[Any], lives: dict[int, int]) -> bool:
+    """Note the least time left for each length of life; returns whether any element stays for ever."""
+    eternal = False
+    for element in elements:
+        timed = element.get("elem", {}) if isinstance(element, dict) else {}
+        if "timeout" in timed:
+            life, left = int(timed["timeout"]), int(timed["expires"])
+            lives[life] = min(left, lives.get(life, left))
+        else:
+            eternal = True
+    return eternal
+
+
+def _devices(listed: str) -> list[str]:
+    found = re.search(r"hook ingress (.*) priority", listed)
+    return re.findall(r'"([^"]+)"', found.group(1)) if found else []
+
+
+def _edits(held: Filter, wanted: Filter, lasting: Lasting) -> list[netlink.Edit] | None:
+    """What takes the whole sets from one to the other; None where that is too much, or other sets differ, too."""
+    if any(
+        held.boxes(protocol, version) != wanted.boxes(protocol, version) for protocol in PROTOCOLS for version in BITS
+    ):
+        return None
+    edits = []
+    for version in BITS:
+        before, after = held.whole(version), wanted.whole(version)
+        here, there = set(before), set(after)
+        removed: Intervals = tuple(span for span in before if span not in there)
+        added: Intervals = tuple(span for span in after if span not in here)
+        lives: list[int | None] = [None] * len(added)
+        if lasting:
+            timed = sorted(
+                (span, seconds) for seconds, part in lasting for span in intersect(added, part.whole(version))
+            )
+            added, lives = tuple(span for span, _seconds in timed), [seconds for _span, seconds in timed]
+        edits.append(netlink.Edit(f"blocked{version}", removed, added, lives))
+    if sum(len(edit.removed) + len(edit.added) for edit in edits) > netlink.MOST_CHANGES:
+        return None
+    return edits
+
+
+def _lines(filter_: Filter, hooks: Sequence[str], heading: Sequence[str], lasting: Lasting) -> Iterator[str]:
     for line in heading:
         yield f"# {line}"
     yield f"table inet {TABLE} {{"
@@ -75,26 +153,28 @@ def _lines(filter_: Filter, hooks: Sequence[str], heading: Sequence[str]) -> Ite
         limited = not name.startswith("blocked")
         yield f"\tset {name} {{"
         yield f"\t\ttype {select}{' . inet_service' if limited else ''}"
-        yield "\t\tflags interval"
-        if not limited:
-            yield "\t\tauto-merge"
+        yield "\t\tflags interval,timeout"
         yield "\t}"
         yield f"\tcounter {name} {{"
         yield "\t}"
-    # Both chains are declared, so that the one not wanted can be deleted whether or not it was there.
-    for hook in HOOKS:
-        yield f"\tchain {hook} {{"
-        yield f"\t\ttype filter hook {hook} priority {PRIORITY}; policy accept;"
-        yield "\t}"
     yield "}"
-    for hook in HOOKS:
-        yield f"flush chain inet {TABLE} {hook}"
-        if hook not in hooks:
+    wanted = dict(place.partition("@")[::2] for place in hooks)
+    for hook, priority in PRIORITY.items():
+        # A chain cannot be given other devices, so that of `ingress` is made anew.
+        if hook == INGRESS or hook not in wanted:
+            # Added bare, so that it can be deleted whether or not it was there.
+            yield f"add chain inet {TABLE} {hook}"
+            yield f"flush chain inet {TABLE} {hook}"
             yield f"delete chain inet {TABLE} {hook}"
+        if hook in wanted:
+            devices = f" devices = {{ {', '.join(_quoted(wanted[hook]))} }}" if hook == INGRESS else ""
+            body = f"type filter hook {hook}{devices} priority {priority}; policy accept;"
+            yield f"add chain inet {TABLE} {hook} {{ {body} }}"
+            yield f"flush chain inet {TABLE} {hook}"
     for name in SET_NAMES:
         yield f"flush set inet {TABLE} {name}"
-        yield from _filling(name, list(_texts(filter_, name)))
-    for hook in hooks:
+        yield from _filling(name, list(_texts(filter_, name, lasting)))
+    for hook in wanted:
         for name in SET_NAMES:
             yield f"add rule inet {TABLE} {hook} {_match(name)} @{name} counter name {name} drop"
 
@@ -113,13 +193,28 @@ def _match(name: str) -> str:
     return address if protocol == "blocked" else f"{address} . {protocol} dport"
 
 
-def _texts(filter_: Filter, name: str) -> Iterator[str]:
+def _quoted(devices: str) -> list[str]:
+    return [f'"{device}"' for device in devices.split(",")]
+
+
+def _texts(filter_: Filter, name: str, lasting: Lasting) -> Iterator[str]:
     """The elements of one set as nft reads them."""
+    if not lasting:
+        yield from _plain_texts(filter_, name)
+    for seconds, part in lasting:
+        yield from (f"{text} timeout {seconds}s" for text in _plain_texts(part, name))
+
+
+def _plain_texts(filter_: Filter, name: str) -> Iterator[str]:
     protocol, version = name[:-1], int(name[-1])
     if protocol not in PROTOCOLS:
-        for network, length in cidrs(filter_.whole(version), BITS[version]):
-            text = address_text(version, network)
-            yield text if length == BITS[version] else f"{text}/{length}"
+        # An interval is one element, even where it takes several prefixes: so `_edits` can take it out again.
+        for first, last in filter_.whole(version):
+            size, text = last - first + 1, address_text(version, first)
+            if size > 1 and not size & (size - 1) and not first % size:
+                yield f"{text}/{BITS[version] - size.bit_length() + 1}"
+            else:
+                yield _range(text, address_text(version, last))
         return
     for first, last, low, high in filter_.boxes(protocol, version):
         addresses = _range(address_text(version, first), address_text(version, last))

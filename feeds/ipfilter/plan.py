@@ -6,6 +6,7 @@ parts, `nftables-7-KERNEL-WANTED`, so that it tells what changed since: the rele
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
@@ -13,10 +14,13 @@ from feeds.errors import Held
 from feeds.ipfilter.bulk import interval_texts
 from feeds.ipfilter.intervals import Intervals, cidrs, intersect, size, subtract
 from feeds.ipfilter.kernel import InKernel, address_text
+from feeds.ipfilter.lifetime import Lasting
 from feeds.ipfilter.wanted import BITS, PROTOCOLS, SET_NAMES, Box, Filter
 from feeds.language import _
 
 _DIGITS = 16
+# Between the reading of the clock and the loading of the set; a life is whole hours.
+_SLACK_SECONDS = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,36 +35,44 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`held` is what the kernel holds now; `wanted` and `uses` are what it shall hold (see `InKernel`)."""
+    """`held` is what the kernel holds now; `wanted` and `uses` are what it shall hold (see `InKernel`).
+
+    `lasting` are the lives of all of it, `lifetime_seconds` the longest that was asked for; None where entries stay.
+    """
 
     target: str
     serial: int
     held: InKernel
     wanted: Filter
     uses: tuple[str, ...]
+    lifetime_seconds: int | None = None
+    lasting: Lasting = ()
 
     @property
     def checksum(self) -> str:
         """What `apply` must be given."""
-        held, wanted = _digest(self.held.filter, self.held.uses), _digest(self.wanted, self.uses)
+        held, wanted = _digest(self.held.filter, self.held.uses), _digest(self.wanted, self.uses, self.lifetime_seconds)
         return f"{self.target}-{self.serial}-{held}-{wanted}"
 
     @property
     def empty(self) -> bool:
         """Is the kernel as it shall be?"""
-        return self.held.filter == self.wanted and self.held.uses == self.uses
+        return self.held.filter == self.wanted and self.held.uses == self.uses and not self.ageing
+
+    @property
+    def ageing(self) -> bool:
+        """Do the entries have less than half of their life left, or another life than was asked for?"""
+        left = self.held.left_seconds
+        if left is None:
+            return False
+        longest = max((seconds for seconds, _part in self.lasting), default=math.inf)
+        return not longest / 2 <= left <= longest + _SLACK_SECONDS
 
     def lapsing(self) -> "Plan":
         """The part of this plan that only unblocks: what is held and no longer wanted goes, nothing comes."""
-        held, wish = self.held.filter, self.wanted
-        return replace(
-            self,
-            wanted=Filter(
-                intersect(held.blocked4, wish.blocked4),
-                intersect(held.blocked6, wish.blocked6),
-                *(_common(held.boxes(p, v), wish.boxes(p, v)) for p in PROTOCOLS for v in BITS),
-            ),
-        )
+        left = _both(self.held.filter, self.wanted)
+        lasting = tuple((seconds, _both(part, left)) for seconds, part in self.lasting)
+        return replace(self, wanted=left, lasting=lasting)
 
     def changes(self) -> tuple[Change, ...]:
         """Set by set, those without elements before and after left out."""
@@ -135,6 +147,14 @@ def _range(first: str, last: str) -> str:
     return first if first == last else f"{first}-{last}"
 
 
+def _both(one: Filter, other: Filter) -> Filter:
+    return Filter(
+        intersect(one.blocked4, other.blocked4),
+        intersect(one.blocked6, other.blocked6),
+        *(_common(one.boxes(p, v), other.boxes(p, v)) for p in PROTOCOLS for v in BITS),
+    )
+
+
 def _common(held: tuple[Box, ...], wish: tuple[Box, ...]) -> tuple[Box, ...]:
     """What is in both; each side's boxes are disjoint, so the pieces are, too."""
     same = set(held) & set(wish)
@@ -148,6 +168,7 @@ def _common(held: tuple[Box, ...], wish: tuple[Box, ...]) -> tuple[Box, ...]:
     return tuple(sorted([*same, *(p for p in pieces if p.first <= p.last and p.low <= p.high)]))
 
 
-def _digest(filter_: Filter, uses: tuple[str, ...]) -> str:
-    form = json.dumps([asdict(filter_), uses], sort_keys=True, separators=(",", ":"))
+def _digest(filter_: Filter, uses: tuple[str, ...], lifetime_seconds: int | None = None) -> str:
+    lives = [] if lifetime_seconds is None else [lifetime_seconds]
+    form = json.dumps([asdict(filter_), uses, *lives], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(form.encode()).hexdigest()[:_DIGITS]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from feeds.errors import Held, Unavailable
 from feeds.ipfilter import ipset, nftables
 from feeds.ipfilter.kernel import InKernel, Run
+from feeds.ipfilter.lifetime import Lasting
 from feeds.ipfilter.plan import Plan, prefix_count
 from feeds.ipfilter.wanted import BITS, Filter
 from feeds.language import _
@@ -14,18 +15,31 @@ from feeds.language import _
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One kind of filter. `load` reads a script on stdin; `tidy` removes what a failed `load` may leave behind."""
+    """One kind of filter. `load` reads a script on stdin; `tidy` removes what a failed `load` may leave behind.
+
+    `change` carries a small plan out without a script, and says whether it did. `script` is given what shall be
+    dropped, the hooks, a heading and the lives of the entries.
+    """
 
     name: str
     sayable: Callable[[Filter], Filter]
     uses: Callable[[Sequence[str]], tuple[str, ...]]
-    script: Callable[[Filter, Sequence[str], Sequence[str]], str]
+    script: Callable[[Filter, Sequence[str], Sequence[str], Lasting], str]
     read: Callable[[Run], InKernel]
     load: tuple[str, ...]
     tidy: tuple[tuple[str, ...], ...] = ()
     most_elements: int | None = None
+    change: Callable[[Plan], bool] = lambda plan: False
 
-    def plan(self, serial: int, filter_: Filter, hooks: Sequence[str], run: Run) -> Plan:
+    def plan(
+        self,
+        serial: int,
+        filter_: Filter,
+        hooks: Sequence[str],
+        run: Run,
+        lifetime_seconds: int | None = None,
+        lasting: Lasting = (),
+    ) -> Plan:
         """Compare with what the kernel holds now; raises Unavailable where it cannot be read, Held if too large."""
         wanted = self.sayable(filter_)
         largest = max(prefix_count(wanted, version) for version in BITS)
@@ -37,7 +51,7 @@ class Target:
                 kept=_("the filter in the kernel is as it was"),
                 then=_("use nftables, or a router"),
             )
-        return Plan(self.name, serial, self.read(run), wanted, self.uses(hooks))
+        return Plan(self.name, serial, self.read(run), wanted, self.uses(hooks), lifetime_seconds, lasting)
 
     def apply(self, plan: Plan, hooks: Sequence[str], heading: Sequence[str], run: Run) -> InKernel:
         """Carry a plan out, read back and compare; returns what the kernel holds then.
@@ -47,13 +61,8 @@ class Target:
         """
         if plan.empty:
             return plan.held
-        try:
-            run(self.load, self.script(plan.wanted, hooks, heading))
-        except Unavailable:
-            for command in self.tidy:
-                with suppress(Unavailable):
-                    run(command, "")
-            raise
+        if not self._changed(plan):
+            self._load(self.script(plan.wanted, hooks, heading, plan.lasting), run)
         after = self.read(run)
         if (after.filter, after.uses) != (plan.wanted, plan.uses):
             raise Unavailable(
@@ -65,6 +74,22 @@ class Target:
             )
         return after
 
+    def _changed(self, plan: Plan) -> bool:
+        """Did the short way work? Where it does not, because somebody else was quicker, the long one remains."""
+        try:
+            return self.change(plan)
+        except Unavailable:
+            return False
+
+    def _load(self, script: str, run: Run) -> None:
+        try:
+            run(self.load, script)
+        except Unavailable:
+            for command in self.tidy:
+                with suppress(Unavailable):
+                    run(command, "")
+            raise
+
 
 TARGETS = {
     nftables.NAME: Target(
@@ -74,12 +99,13 @@ TARGETS = {
         nftables.script,
         nftables.read,
         ("nft", "-f", "-"),
+        change=nftables.change,
     ),
     ipset.NAME: Target(
         ipset.NAME,
         ipset.sayable,
         lambda hooks: (),
-        lambda filter_, hooks, heading: ipset.script(filter_, heading),
+        lambda filter_, hooks, heading, lasting: ipset.script(filter_, heading, lasting),
         ipset.read,
         ("ipset", "restore"),
         tuple(("ipset", "destroy", f"blocked{version}_new") for version in BITS),

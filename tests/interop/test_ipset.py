@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from feeds.ipfilter import ipset
-from feeds.ipfilter.wanted import wanted
+from feeds.ipfilter.wanted import Filter, wanted
 from feeds.rule import Action, hours
 from tests.golden.sample import RULES, rule
 from tests.golden.state import state
@@ -103,3 +104,36 @@ def test_ipset_takes_the_golden_script(network: Network) -> None:
     assert done.returncode == 0, done.stderr
     held = ipset.read(lambda command, stdin: network.inside(network.router, *command, stdin=stdin).stdout)
     assert held.filter == ipset.sayable(wanted(RULES).filter)
+
+
+def test_entries_lapse_by_themselves_when_nobody_renews_them(network: Network, tmp_path: Path) -> None:
+    made = ipset.sayable(wanted(LIST).filter)
+    lasting = ((3, Filter(made.blocked4)), (3600, Filter((), made.blocked6)))
+    done = network.inside(network.router, "ipset", "restore", stdin=ipset.script(made, (), lasting))
+    assert done.returncode == 0, done.stderr
+    use(network)
+    held = ipset.read(lambda command, stdin: network.inside(network.router, *command, stdin=stdin).stdout)
+    assert held.filter == made
+    assert held.left_seconds is not None
+    assert 3500 < held.left_seconds <= 3600
+    assert not network.reaches(LISTED)
+    time.sleep(3.5)
+    assert network.reaches(LISTED)
+    assert not network.reaches(LISTED6)
+
+
+def test_a_lifetime_is_carried_and_a_fresh_one_needs_nothing(network: Network, tmp_path: Path) -> None:
+    kept = state(tmp_path / "state", LIST)
+
+    def planned(*options: str) -> dict[str, object]:
+        made: dict[str, object] = json.loads(
+            network.blocker("ip", "plan", "ipset", "--state", str(kept), "--json", *options).stdout
+        )
+        return made
+
+    words = ("ip", "apply", "ipset", "--state", str(kept), "--lifetime", "2")
+    checksum = str(planned("--lifetime", "2")["checksum"])
+    assert network.blocker(*words, "--checksum", checksum).returncode == 0
+    assert planned("--lifetime", "2")["empty"] is True
+    assert planned("--lifetime", "8")["renewed"] is True
+    assert planned()["renewed"] is True

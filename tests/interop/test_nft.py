@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from feeds.ipfilter import nftables
-from feeds.ipfilter.wanted import wanted
+from feeds.ipfilter.wanted import Filter, wanted
 from feeds.rule import Action, hours
 from tests.golden.sample import RULES, rule
 from tests.golden.state import state
@@ -172,6 +173,67 @@ def test_a_lapse_unblocks_by_itself_and_blocks_nothing(network: Network, tmp_pat
     assert network.reaches(LIMITED, 8050)
     assert 'blocker_ipfilter_pending_prefixes{change="added"} 1.0' in metrics.read_text()
     assert 'blocker_ipfilter_pending_prefixes{change="removed"} 0.0' in metrics.read_text()
+
+
+@pytest.mark.parametrize("hook", [("prerouting",), ("ingress", "--device", "to-c")])
+def test_hooks_before_routing_drop_what_comes_in(network: Network, tmp_path: Path, hook: tuple[str, ...]) -> None:
+    kept = state(tmp_path / "state", LIST)
+    options = ("--hook", *hook)
+    assert apply(network, kept, plan(network, kept, *options)["checksum"], *options).returncode == 0
+    assert not network.reaches(LISTED)
+    assert network.reaches(NEIGHBOUR)
+    assert not network.reaches(LISTED6)
+    assert not network.reaches(LIMITED, 80)
+    assert plan(network, kept, *options)["empty"] is True
+
+    # Another place: the old chain goes, in the same transaction.
+    elsewhere = ("--hook", "ingress", "--device", "to-s")
+    assert plan(network, kept, *elsewhere)["rules_in_place"] is False
+    assert apply(network, kept, plan(network, kept, *elsewhere)["checksum"], *elsewhere).returncode == 0
+    assert network.reaches(LISTED), "answers come in there, and they are not to a listed address"
+
+
+def test_a_device_that_is_not_there_changes_nothing(network: Network, tmp_path: Path) -> None:
+    kept = state(tmp_path / "state", LIST)
+    assert apply(network, kept, plan(network, kept)["checksum"]).returncode == 0
+    options = ("--hook", "ingress", "--device", "eth99")
+    done = network.blocker("ip", "plan", "nftables", "--state", str(kept), *options)
+    assert done.returncode == 1
+    assert "there is no network device eth99" in done.stderr
+    done = network.blocker("ip", "plan", "nftables", "--state", str(kept), "--hook", "ingress")
+    assert done.returncode == 2
+    assert not network.reaches(LISTED), "the old filter is still there"
+
+
+def test_entries_lapse_by_themselves_when_nobody_renews_them(network: Network) -> None:
+    made = wanted(LIST).filter
+    seconds = 4
+    lasting = ((seconds, Filter(made.blocked4, (), made.tcp4)), (3600, Filter((), made.blocked6, (), made.tcp6)))
+    script = nftables.script(made, ["forward"], (), lasting)
+    done = network.inside(network.router, "nft", "-f", "-", stdin=script)
+    assert done.returncode == 0, done.stderr
+    assert not network.reaches(LISTED)
+    held = nftables.read(lambda command, stdin: network.inside(network.router, *command, stdin=stdin).stdout)
+    assert held.filter == made
+    assert held.left_seconds is not None
+    assert 3500 < held.left_seconds <= 3600
+    time.sleep(seconds)
+    assert network.reaches(LISTED)
+    assert network.reaches(LIMITED, 80)
+    assert not network.reaches(LISTED6)
+    assert not network.reaches(NEIGHBOUR6, 80)
+
+
+def test_a_lifetime_is_carried_and_renewed_when_half_of_it_is_gone(network: Network, tmp_path: Path) -> None:
+    kept = state(tmp_path / "state", LIST)
+    options = ("--lifetime", "1")
+    assert apply(network, kept, plan(network, kept, *options)["checksum"], *options).returncode == 0
+    assert plan(network, kept, *options)["empty"] is True
+    longer = plan(network, kept, "--lifetime", "3")
+    assert (longer["empty"], longer["renewed"]) == (False, True)
+    assert plan(network, kept)["renewed"] is True, "without a lifetime, entries shall stay"
+    assert apply(network, kept, longer["checksum"], "--lifetime", "3").returncode == 0
+    assert plan(network, kept, "--lifetime", "3")["empty"] is True
 
 
 @pytest.mark.data

@@ -90,7 +90,8 @@ class Router:
     """BIRD in a network namespace, hearing blackhole routes from a speaker on the same loopback."""
 
     def __init__(self, namespace: str, folder: Path) -> None:
-        self.namespace, self.folder, self.started = namespace, folder, []
+        self.namespace, self.folder = namespace, folder
+        self.started: list[subprocess.Popen[bytes]] = []
 
     def run(self, *command: str, env: dict[str, str] | None = None) -> str:
         done = subprocess.run(
