@@ -27,6 +27,7 @@ class Entry:
     stored. `stored` is when (seconds), `lifetime` for how long it is fresh. `judged` says by which state of the
     policy `verdict` was found, so that a swapped release or a lapsed rule makes it be judged again. `recheck_at`: an
     upstream failed to renew it, so it is served stale until then without asking again (RFC 8767 section 5).
+    `stripped`: private addresses were taken out of it.
     """
 
     message: bytes
@@ -35,6 +36,7 @@ class Entry:
     lifetime: int
     authentic: bool = False
     upstream: int = 0
+    stripped: bool = False
     judged: int = -1
     verdict: Hit | None = None
     recheck_at: float = 0.0

@@ -43,6 +43,7 @@ class Counters:
     cache_misses: int = 0
     upstream: dict[tuple[int, str], int] = field(default_factory=dict)
     near_misses: int = 0
+    private: int = 0
     faults: int = 0
     cookies: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COOKIES, 0))
     limited: dict[str, int] = field(default_factory=lambda: dict.fromkeys(LIMITED, 0))
@@ -166,6 +167,11 @@ class ResolverCollector(Collector):
             "blocker_dns_upstream_near_misses",
             "Answers from an upstream's address that fitted no question; many are an attack.",
             value=counters.near_misses,
+        )
+        yield CounterMetricFamily(
+            "blocker_dns_private_answers",
+            "Answers from an upstream that private addresses were taken out of.",
+            value=counters.private,
         )
 
     def _enforcement(self) -> Iterator[Metric]:

@@ -12,7 +12,7 @@ from random import Random
 from struct import pack
 
 from feeds.message import Malformed, Record, Response, option, read_query, read_response
-from feeds.message.building import encode_ede, encode_record, error_reply, replayed, reply
+from feeds.message.building import encode_record, error_reply, replayed, reply
 from feeds.message.words import (
     AAAA,
     AD,
@@ -23,13 +23,13 @@ from feeds.message.words import (
     NOERROR,
     NOTAUTH,
     NXDOMAIN,
-    OPTION_EDE,
     QR,
     RD,
     REFUSED,
     SERVFAIL,
     A,
 )
+from resolver import reasons
 from resolver.answer import blocked_answer
 from resolver.asked import OPTION_ORIGIN, Asked, error, finished, origin, policy_options, shortened
 from resolver.asking import Asking, Outstanding, Settled
@@ -41,21 +41,23 @@ from resolver.health import Health
 from resolver.limiting import ANSWERS_PER_SECOND, Limiter, kind_of
 from resolver.metrics import NO_CATEGORY, Counters
 from resolver.policy import Hit, Policy
+from resolver.private import PrivateAnswers
 
 # OPT, NXT-era and transfer types are no questions for a recursor (RFC 6895 section 3.1: 249 to 254, and OPT).
 NO_QUESTIONS = frozenset({0, 41, *range(249, 255)})
 MAX_LOCAL_TTL = 300  # seconds
 RECHECK_SECONDS = 30.0  # RFC 8767 section 5
 HINFO = 13
+MAX_STRIPPED_TTL = 300  # seconds
 _RFC8482 = encode_record(b"\xc0\x0c", HINFO, 3600, b"\x07RFC8482\x00")
-EDE_STALE, EDE_CACHED_ERROR, EDE_STALE_NXDOMAIN, EDE_UNREACHABLE, EDE_NOT_READY, EDE_UNSUPPORTED = 3, 13, 19, 22, 14, 21
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
     """`upstreams` are labels for logs and metrics. `trust_ad`: pass on an upstream's AD, which needs a trusted way.
 
-    `rate_limit`: answers a second of each kind to a client's network over UDP, 0 for no limit.
+    `rate_limit`: answers a second of each kind to a client's network over UDP, 0 for no limit. `private_names`: wire
+    names that, with all below them, may have private addresses.
     """
 
     upstreams: tuple[str, ...]
@@ -65,6 +67,7 @@ class Config:
     max_outstanding: int = 2000
     max_waiters: int = 100
     rate_limit: int = ANSWERS_PER_SECOND
+    private_names: tuple[bytes, ...] = ()
 
 
 class Session:
@@ -81,6 +84,7 @@ class Session:
             self.health, counters, rng, max_outstanding=config.max_outstanding, want_authentic=config.trust_ad
         )
         self.cookies = Cookies(rng.randbytes)
+        self.private = PrivateAnswers(config.private_names)
         self.limiter = Limiter(config.rate_limit) if config.rate_limit else None
         self.wall = 0.0
         self._state = 0
@@ -137,7 +141,7 @@ class Session:
         if query.qclass != IN or query.qtype in NO_QUESTIONS or query.signed:
             counts["refused"] += 1
             rcode = NOTAUTH if query.signed else REFUSED
-            return self._reply(asked, error(asked, rcode, encode_ede(EDE_UNSUPPORTED)))
+            return self._reply(asked, error(asked, rcode, reasons.UNSUPPORTED))
         hit = self.policy.by_name(query.key, self.hour)
         if hit is not None:
             if not hit.lets_pass(tcp):
@@ -203,7 +207,7 @@ class Session:
             counters.cache_hits += 1
             if entry.rcode == SERVFAIL:
                 counts["failed"] += 1
-                return self._reply(asked, error(asked, SERVFAIL, encode_ede(EDE_CACHED_ERROR)))
+                return self._reply(asked, error(asked, SERVFAIL, reasons.CACHED_ERROR))
             hit = None if asked.exempt else self._verdict(key, entry)
             if hit is not None and not hit.lets_pass(asked.tcp):
                 return self._blocked(hit, asked, now)
@@ -225,7 +229,7 @@ class Session:
             self._give_stale(key, entry, asked, now, out)
         elif outstanding is None or len(outstanding.waiters) >= self.config.max_waiters:
             counts["shed"] += 1
-            out += self._reply(asked, error(asked, SERVFAIL, encode_ede(EDE_NOT_READY)))
+            out += self._reply(asked, error(asked, SERVFAIL, reasons.NOT_READY))
         else:
             outstanding.waiters.append(asked)
         return out
@@ -241,14 +245,22 @@ class Session:
         try:
             if response is None:
                 raise Unbelievable("no answer")
-            kept = believed(response, question, what.do)
+            clean, private_ttl = self.private.stripped(response) or (response, None)
+            kept = believed(clean, question, what.do)
         except Unbelievable:
             self._failed(what, response, now, out)
             return
         authentic = self.config.trust_ad and response.flags & AD != 0
-        entry = Entry(kept.message, kept.ttls, now, kept.lifetime, authentic, settled.upstream)
-        judged = response._replace(answers=kept.answers, additional=())
-        if kept.lifetime > 0:
+        lifetime = kept.lifetime
+        if private_ttl is not None:
+            self.counters.private += 1
+            # Nothing may be left that could say how long; the answer is no news again before the old one ends.
+            lifetime = min(lifetime or MAX_STRIPPED_TTL, private_ttl, MAX_STRIPPED_TTL)
+        entry = Entry(
+            kept.message, kept.ttls, now, lifetime, authentic, settled.upstream, stripped=private_ttl is not None
+        )
+        judged = clean._replace(answers=kept.answers, additional=())
+        if lifetime > 0:
             self.cache.put(what.key, entry)
         else:
             self.cache.drop(what.key)
@@ -280,7 +292,7 @@ class Session:
             return
         failure = pack("!6H", 0, QR | SERVFAIL, 1, 0, 0, 0) + _question(what.key)
         self.cache.put(what.key, Entry(failure, (), now, FAILURE_SECONDS))
-        options = _errors_of(response) or encode_ede(EDE_UNREACHABLE)
+        options = reasons.of_upstream(response) or reasons.UNREACHABLE
         for waiter in what.waiters:
             if waiter.pointed is not None:
                 self._give_local(waiter.pointed, waiter, (), now, out)
@@ -305,8 +317,8 @@ class Session:
         if hit is not None and not hit.lets_pass(waiter.tcp):
             out += self._blocked(hit, waiter, now)
             return
-        code = EDE_STALE_NXDOMAIN if entry.rcode == NXDOMAIN else EDE_STALE
-        data = self._answer(entry.stale(), waiter, entry, "stale", encode_ede(code))
+        reason = reasons.STALE_NXDOMAIN if entry.rcode == NXDOMAIN else reasons.STALE
+        data = self._answer(entry.stale(), waiter, entry, "stale", reason)
         self._give(waiter, "stale", data, now, out)
 
     def _give(self, waiter: Asked, outcome: str, data: bytes, now: float, out: list[Effect]) -> None:
@@ -373,6 +385,8 @@ class Session:
         flags = message[3] & 15
         if entry.authentic and (asked.query.do or asked.query.flags & AD):
             flags |= AD
+        if entry.stripped:
+            options += reasons.STRIPPED
         if asked.origin:
             options += origin(f"{source} {self.health[entry.upstream].label}")
         return finished(asked, replayed(message, asked.query, flags=flags), options)
@@ -386,11 +400,3 @@ def _key(name: bytes, qtype: int, do: bool, cd: bool) -> bytes:
 def _question(key: bytes) -> bytes:
     """The question section, in lower case, of a `_key`."""
     return key[:-1] + b"\0\x01"
-
-
-def _errors_of(response: Response | None) -> bytes:
-    """The upstream's own Extended DNS Errors, passed on (RFC 8914 section 3), codes only: its text is not ours."""
-    if response is None or response.edns is None:
-        return b""
-    codes = [data[:2] for code, data in response.edns.options if code == OPTION_EDE and len(data) >= 2]
-    return b"".join(encode_ede(int.from_bytes(code, "big")) for code in codes[:4])

@@ -1,10 +1,12 @@
-"""`ADDRESS:PORT` as people write it."""
+"""`ADDRESS:PORT` and names as people write them."""
 
 import ipaddress
 
 import click
 
+from feeds.errors import Rejected
 from feeds.language import _
+from feeds.name import DomainName
 from resolver.upstream import Address
 
 
@@ -40,6 +42,22 @@ class AddressPort(click.ParamType[Address | None]):
         except ValueError:
             self.fail(_("«{text}» is not ADDRESS:PORT, such as 127.0.0.1:53 or [::1]:53").format(text=text), param, ctx)
         return str(address), port
+
+
+class NameOrRoot(click.ParamType[bytes]):
+    """A domain name or `.`, as a wire name in lower case."""
+
+    name = "name"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> bytes:
+        if isinstance(value, bytes):
+            return value
+        if str(value).strip() == ".":
+            return b"\0"
+        try:
+            return DomainName.parse(str(value)).name.wire
+        except Rejected as refusal:
+            self.fail(str(refusal), param, ctx)
 
 
 def is_loopback(address: Address) -> bool:

@@ -12,7 +12,7 @@ from click.core import ParameterSource
 from feeds.errors import Rejected
 from feeds.language import _
 from feeds.store import DEFAULT_PATH
-from resolver.command.addresses import AddressPort, is_loopback, label
+from resolver.command.addresses import AddressPort, NameOrRoot, is_loopback, label
 from resolver.control import Origin
 from resolver.limiting import ANSWERS_PER_SECOND
 from resolver.session import Config
@@ -62,6 +62,13 @@ _FILE = click.Path(path_type=Path)
         "Answers a second of each kind over UDP to one client network (/24, /56), without a cookie; 0 for no limit."
     ),
 )
+@click.option(
+    "--allow-private",
+    type=NameOrRoot(),
+    multiple=True,
+    metavar="NAME",
+    help=_("A name that, with all below it, may have private addresses (or . for all); many. Others lose them."),
+)
 @click.option("--trust-ad", is_flag=True, help=_("Pass on the upstreams' AD bit; only over a network you trust."))
 @click.pass_context
 def serve(
@@ -77,6 +84,7 @@ def serve(
     open_: bool,
     cache_mb: int,
     rate_limit: int,
+    allow_private: tuple[bytes, ...],
     trust_ad: bool,
 ) -> None:
     if state is not None and plain is not None:
@@ -96,7 +104,7 @@ def serve(
 
     serve(
         Settings(
-            origin=Origin(None if plain else state or DEFAULT_PATH, plain, exceptions),
+            origin=Origin(None if plain else state or DEFAULT_PATH, plain, exceptions, version("blocker")),
             listen=listen,
             upstreams=upstream,
             metrics=metrics,
@@ -104,7 +112,11 @@ def serve(
             user=user,
             open=open_,
             config=Config(
-                tuple(map(label, upstream)), cache_bytes=cache_mb << 20, rate_limit=rate_limit, trust_ad=trust_ad
+                tuple(map(label, upstream)),
+                cache_bytes=cache_mb << 20,
+                trust_ad=trust_ad,
+                rate_limit=rate_limit,
+                private_names=allow_private,
             ),
             version=version("blocker"),
         )
