@@ -1,11 +1,13 @@
 """The control process: watches the state directory, compiles what is new, sends it to the process that answers.
 
 It is forked before the first query is taken. Whatever befalls it (a damaged disk, memory, a kill) the resolver goes
-on answering with the policy it has. Each compilation runs in a further child, so its memory is given back whole.
+on answering with the policy it has. Each compilation runs in a further child, so its memory is given back whole. What
+is compiled is an image in memory, sealed and handed over; a copy kept in the state directory spares the next start.
 """
 
 import gc
 import gzip
+import hashlib
 import os
 import select
 import signal
@@ -16,81 +18,145 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from random import SystemRandom
 from typing import NoReturn
 
 from feeds.canary import canary_rule
-from feeds.errors import Failure, Problem, Rejected, Unavailable
+from feeds.errors import Failure, Problem, Rejected, Unavailable, Untrusted
 from feeds.language import _
 from feeds.name import DomainName
 from feeds.prefix import Prefix
-from feeds.rule import NameTarget, Scope, Target, hours
+from feeds.rule import Action, NameTarget, Scope, Target, hours
 from feeds.store import Store
-from resolver.frames import Loaded, LoadFailure, ends_load, failure_frame, hour_frame, policy_frames, whole_frames
-from resolver.policy import Layer, Policy, Source, read_plain_list
+from resolver.frames import (
+    Loaded,
+    LoadFailure,
+    brings_image,
+    ends_load,
+    failure_frame,
+    hour_frame,
+    policy_frames,
+    whole_frames,
+)
+from resolver.image import KEPT_NAME, About, build, fetch, freshness, keep, new_memory, random_prime, seal
+from resolver.policy import Ground, Layer, Source, numbered, read_plain_list
 
 POLL_SECONDS = 0.5
 CLOCK_SECONDS = 5.0
 MAX_LIST_BYTES = 1 << 30
 RELOAD = b"R"
+LIST_SUFFIX = ".image"
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where the rules come from: a state directory or a plain list, and the operator's own exceptions."""
+    """Where the rules come from: a state directory or a plain list, and the operator's own exceptions.
+
+    `program` is its version: what another one compiled is not used.
+    """
 
     state: Path | None = None
     plain: Path | None = None
     exceptions: Path | None = None
+    program: str = ""
 
-    def load(self) -> tuple[Policy, Loaded]:
-        """Read and compile; raises a Failure."""
-        exceptions, layers = _exceptions(self.exceptions), []
-        if exceptions:
-            layers.append(Layer.of_exceptions(exceptions))
+    def load(self, memory: int) -> "Compiled":
+        """Fetch or compile into empty `memory`; raises a Failure."""
+        exceptions = _exceptions(self.exceptions)
+        before = Layer.of_exceptions(exceptions) if exceptions else None
         if self.plain is not None:
-            layer, loaded = _plain_layer(self.plain)
+            loaded, keep_as = _list(self.plain, self.program, memory)
         else:
             state = self.state or Path()
             try:
-                layer, loaded = _accepted_layer(Store(state))
+                loaded, keep_as = _accepted(Store(state), self.program, memory)
             except OSError as error:
                 raise _unreadable(state, error) from None
-        return Policy([*layers, layer]), loaded
+        return Compiled(before, loaded, keep_as)
 
 
-def _accepted_layer(store: Store) -> tuple[Layer, Loaded]:
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """What goes with an image: the layer before it, what to tell, and where a copy is worth keeping, if anywhere."""
+
+    before: Layer | None
+    loaded: Loaded
+    keep_as: Path | None
+
+
+def _accepted(store: Store, program: str, memory: int) -> tuple[Loaded, Path | None]:
     accepted = store.accepted() if (store.path / "releases").is_dir() else None
     if accepted is None:
         raise Unavailable(
             _("{path} holds no release yet").format(path=store.path),
             then=_("run `blocker feed pull`; or say --open to answer without enforcing anything until one comes"),
         )
-    manifest = accepted.manifest
-    source = Source(
-        authority=manifest.authority,
-        serial=manifest.serial,
-        contact=manifest.contact.email,
-        contacts={d.notation: d.contact for d in manifest.decisions if d.contact},
-    )
-    release = accepted.release()
-    layer = Layer.compile(release.rules, source=source, canaries=manifest.canaries)
-    refused = sum(accepted.refused.values())
-    refused += sum(canary_rule(canary, manifest.authority) is None for canary in manifest.canaries)
-    return layer, Loaded(manifest.serial, len(release.rules), refused, manifest.authority, accepted.damage)
-
-
-def _plain_layer(path: Path) -> tuple[Layer, Loaded]:
-    read = read_plain_list(_lines(path))
-    if not read.targets:
-        raise Rejected(
-            _("{path} holds nothing that could be blocked").format(path=path),
-            rule="list.empty",
-            problems=read.refused[:20],
-            then=_("give a list with one name, address or prefix a line"),
+    manifest, kept = accepted.manifest, store.path / KEPT_NAME
+    made_from = freshness(program, "release", accepted.directory.name)
+    about, damage = _fetched(kept, made_from, memory)
+    fresh = about is not None
+    if about is None:
+        source = Source(
+            authority=manifest.authority,
+            serial=manifest.serial,
+            contact=manifest.contact.email,
+            contacts={d.notation: d.contact for d in manifest.decisions if d.contact},
         )
-    source = Source(authority=path.name, serial=0, foreign=True, zone="rpz")
-    layer = Layer.of_list(read.targets, source=source)
-    return layer, Loaded(0, len(layer), len(read.refused), path.name)
+        refused = sum(accepted.refused.values())
+        refused += sum(canary_rule(canary, manifest.authority) is None for canary in manifest.canaries)
+        grounds: list[Ground] = []
+        found = numbered(accepted.rules(), manifest.canaries, source, grounds)
+        prime = random_prime(SystemRandom())
+        about = build(memory, found, grounds, source=source, refused=refused, made_from=made_from, prime=prime)
+    rules = accepted.counts["rules"]
+    loaded = Loaded(manifest.serial, rules, about.refused, manifest.authority, accepted.damage or damage)
+    return loaded, None if fresh else kept
+
+
+def _list(path: Path, program: str, memory: int) -> tuple[Loaded, Path | None]:
+    """A plain list. Its image is kept beside it only where one is there already: `blocker dns compile` puts it."""
+    kept = path.with_name(path.name + LIST_SUFFIX)
+    made_from = freshness(program, "list", _digest(path))
+    about, damage = _fetched(kept, made_from, memory)
+    fresh = about is not None
+    if about is None:
+        read = read_plain_list(_lines(path))
+        if not read.targets:
+            raise Rejected(
+                _("{path} holds nothing that could be blocked").format(path=path),
+                rule="list.empty",
+                problems=read.refused[:20],
+                then=_("give a list with one name, address or prefix a line"),
+            )
+        source = Source(authority=path.name, serial=0, foreign=True, zone="rpz")
+        grounds = [Ground(source, Action.NXDOMAIN)]
+        about = build(
+            memory,
+            ((target, 0) for target in read.targets),
+            grounds,
+            source=source,
+            refused=len(read.refused),
+            made_from=made_from,
+            prime=random_prime(SystemRandom()),
+        )
+    loaded = Loaded(0, about.rules, about.refused, path.name, damage)
+    return loaded, kept if not fresh and kept.exists() else None
+
+
+def _fetched(kept: Path, made_from: bytes, memory: int) -> tuple[About | None, str]:
+    """What a kept image is about, if it can be used, and what is wrong with it, if something is."""
+    try:
+        return fetch(kept, made_from, memory), ""
+    except Untrusted as error:
+        return None, f"{kept}: {error.what}"
+
+
+def _digest(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise _unreadable(path, error) from None
 
 
 def _exceptions(path: Path | None) -> tuple[Target, ...]:
@@ -189,18 +255,24 @@ def _watch(origin: Origin, pair: socket.socket) -> None:
 
 def _load(origin: Origin, pair: socket.socket) -> None:
     """Compile in a child and pass its whole frames on; a child that dies unheard is reported as a failure."""
+    memory = new_memory()
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.close(reading)
         pair.close()
-        _compile(origin, writing)
+        _compile(origin, writing, memory)
     os.close(writing)
     last = b""
     with os.fdopen(reading, "rb") as pipe:
         for data in whole_frames(pipe):
-            pair.sendall(data)
+            if brings_image(data):
+                seal(memory)
+                socket.send_fds(pair, [data], [memory])
+            else:
+                pair.sendall(data)
             last = data
+    os.close(memory)
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     if not ends_load(last):
         what = _("the process that compiles a release ended with {code}").format(code=code)
@@ -208,15 +280,16 @@ def _load(origin: Origin, pair: socket.socket) -> None:
         pair.sendall(failure_frame(LoadFailure(what, _("the release in force stays"), then, 1)))
 
 
-def _compile(origin: Origin, writing: int) -> NoReturn:
+def _compile(origin: Origin, writing: int, memory: int) -> NoReturn:
     # Millions of small objects live until the process ends: collecting garbage among them finds none and costs much.
     gc.disable()
     status = 1
+    keep_as = None
     try:
         with os.fdopen(writing, "wb") as pipe:
             try:
                 os.nice(5)
-                policy, loaded = origin.load()
+                compiled = origin.load(memory)
             except Failure as error:
                 what = "; ".join([error.what, *(str(p) for p in error.problems[:5])])
                 pipe.write(failure_frame(LoadFailure(what, error.kept, error.then, error.exit_code)))
@@ -224,8 +297,12 @@ def _compile(origin: Origin, writing: int) -> NoReturn:
                 what = _("this is a fault of the program: {kind}: {text}").format(kind=type(error).__name__, text=error)
                 pipe.write(failure_frame(LoadFailure(what, _("the release in force stays"), "", 1)))
             else:
-                for data in policy_frames(policy, loaded):
+                for data in policy_frames(compiled.before, compiled.loaded):
                     pipe.write(data)
+                keep_as = compiled.keep_as
+        # The resolver enforces it by now; nobody waits for the disk.
+        if keep_as is not None:
+            keep(keep_as, memory)
         status = 0
     finally:
         os._exit(status)

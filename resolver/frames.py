@@ -1,30 +1,31 @@
 """A compiled policy on its way from the process that reads releases to the one that answers; pure.
 
 Compiling a million rules takes seconds of Python, and a thread that does it would hold up every query. So another
-process compiles, and the resolver takes the result in slices of about a millisecond. Frames are
+process compiles them into an image in memory (`resolver.image`) and hands over its descriptor, which costs the
+resolver the same whatever the size. Frames are
 
     length (4 octets), kind (1 octet), payload
 
-and travel over a socket pair between two processes of one program, which is why pickle may be used.
+and travel over a socket pair between two processes of one program, which is why pickle may be used. The descriptor of
+an image comes along with its frame.
 """
 
-import marshal
+import os
 import pickle
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 from struct import Struct
 from typing import Any, BinaryIO, Final
 
-from resolver.policy import Ground, Layer, Policy, Source
+from resolver.image import Image
+from resolver.policy import Layer, Policy, Rules
 
-EXACT: Final = b"E"
-SUBTREE: Final = b"S"
+IMAGE: Final = b"I"
 LAYER: Final = b"L"
 LOADED: Final = b"P"
 FAILED: Final = b"F"
 HOUR: Final = b"H"
-NAMES_PER_FRAME: Final = 2000
 MAX_FRAME_BYTES: Final = 256 << 20
 _head = Struct("!Ic")
 
@@ -70,14 +71,11 @@ def frame(kind: bytes, payload: bytes) -> bytes:
     return _head.pack(len(payload), kind) + payload
 
 
-def policy_frames(policy: Policy, loaded: Loaded) -> Iterator[bytes]:
-    """The frames of a policy."""
-    for layer in policy.layers:
-        for kind, names in ((EXACT, layer.exact), (SUBTREE, layer.subtree)):
-            rest = iter(names.items())
-            while part := dict(islice(rest, NAMES_PER_FRAME)):
-                yield frame(kind, marshal.dumps(part))
-        yield frame(LAYER, pickle.dumps((layer.source, layer.grounds, layer.prefixes)))
+def policy_frames(before: Layer | None, loaded: Loaded) -> Iterator[bytes]:
+    """The frames of a policy: a small layer that comes first, if there is one, then an image."""
+    if before is not None:
+        yield frame(LAYER, pickle.dumps(before))
+    yield frame(IMAGE, b"")
     yield frame(LOADED, pickle.dumps(loaded))
 
 
@@ -100,6 +98,11 @@ def whole_frames(pipe: BinaryIO) -> Iterator[bytes]:
             yield head + payload
 
 
+def brings_image(data: bytes) -> bool:
+    """Must the descriptor of an image go with this frame?"""
+    return data[4:5] == IMAGE
+
+
 def ends_load(data: bytes) -> bool:
     """Is it the last frame of a load, good or bad?"""
     return data[4:5] in (LOADED, FAILED)
@@ -110,12 +113,15 @@ class Assembler:
 
     def __init__(self) -> None:
         self._buffer = bytearray()
-        self._exact: dict[bytes, int] = {}
-        self._subtree: dict[bytes, int] = {}
-        self._layers: list[Layer] = []
+        self._descriptors: deque[int] = deque()
+        self._layers: list[Rules] = []
 
-    def feed(self, data: bytes) -> Iterator[NewPolicy | LoadFailure | Hour]:
-        """Take some bytes; raises ValueError for what no compiler of ours sends."""
+    def feed(self, data: bytes, descriptors: Iterable[int] = ()) -> Iterator[NewPolicy | LoadFailure | Hour]:
+        """Take some bytes, and the descriptors that came with them, which are now its own to close.
+
+        Raises ValueError for what no compiler of ours sends, Untrusted for what is no image.
+        """
+        self._descriptors += descriptors
         buffer = self._buffer
         buffer += data
         while len(buffer) >= _head.size:
@@ -131,29 +137,30 @@ class Assembler:
                 yield event
 
     def _take(self, kind: bytes, payload: bytes) -> NewPolicy | LoadFailure | Hour | None:
-        if kind == EXACT:
-            self._exact.update(marshal.loads(payload))  # noqa: S302 - from our own child process
-        elif kind == SUBTREE:
-            self._subtree.update(marshal.loads(payload))  # noqa: S302 - from our own child process
-        elif kind == LAYER:
-            self._layers.append(self._layer(*_unpickled(payload)))
+        if kind == LAYER:
+            self._layers.append(_unpickled(payload))
+        elif kind == IMAGE:
+            self._layers.append(self._image())
         elif kind == LOADED:
             policy, self._layers = Policy(self._layers), []
             return NewPolicy(policy, _unpickled(payload))
         elif kind in (FAILED, HOUR):
             if kind == FAILED:
-                self._exact, self._subtree, self._layers = {}, {}, []
+                self._layers = []
             event: LoadFailure | Hour = _unpickled(payload)
             return event
         else:
             raise ValueError("a frame of an unknown kind")
         return None
 
-    def _layer(self, source: Source, grounds: list[Ground], prefixes: Any) -> Layer:
-        layer = Layer(source, grounds, ())
-        layer.exact, layer.subtree, layer.prefixes = self._exact, self._subtree, prefixes
-        self._exact, self._subtree = {}, {}
-        return layer
+    def _image(self) -> Image:
+        if not self._descriptors:
+            raise ValueError("the frame of an image came without it")
+        descriptor = self._descriptors.popleft()
+        try:
+            return Image.of_descriptor(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _unpickled(payload: bytes) -> Any:

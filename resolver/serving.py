@@ -20,6 +20,7 @@ from typing import Any
 import structlog
 from twisted.internet import task
 from twisted.internet.interfaces import IReadDescriptor
+from twisted.internet.protocol import Factory
 from zope.interface import implementer
 
 from feeds.errors import Failure, Unavailable
@@ -31,7 +32,7 @@ from resolver.control import RELOAD, Origin, start
 from resolver.endpoint import serve_metrics
 from resolver.frames import Assembler, Hour, LoadFailure, NewPolicy
 from resolver.metrics import Counters, ResolverCollector, Standing
-from resolver.policy import EMPTY, Policy
+from resolver.policy import EMPTY
 from resolver.rights import Rights
 from resolver.server import (
     DatagramListener,
@@ -40,6 +41,7 @@ from resolver.server import (
     StreamListener,
     datagram_listener,
     is_local,
+    over_tls,
     tcp_socket,
     udp_socket,
 )
@@ -50,9 +52,7 @@ TURN_SECONDS = 1.0
 DRAIN_SECONDS = 2.0
 SLICE_BYTES = 1 << 16
 OPEN_FILES = 65_536
-# A swapped-out policy may still be held by queries that wait for an upstream; it is let go after this.
-KEEP_OLD_SECONDS = 10.0
-DISSOLVE_NAMES = 500
+MAX_DESCRIPTORS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,8 @@ class Settings:
     metrics_must: bool = False
     user: str | None = None
     open: bool = False
+    tls: tuple[Address, ...] = ()
+    tls_context: Any = None
     streams: StreamLimits = field(default_factory=StreamLimits)
     version: str = ""
 
@@ -75,8 +77,8 @@ def serve(settings: Settings) -> None:
     """Answer until SIGTERM or SIGINT; raises a Failure for what keeps it from starting."""
     rights = Rights.of(settings.user)
     log = structlog.get_logger().msg
-    datagrams, streams, metrics = _bound(settings, log)
-    inherited = [*datagrams, *streams, *([metrics] if metrics else [])]
+    datagrams, streams, secure, metrics = _bound(settings, log)
+    inherited = [*datagrams, *streams, *secure, *([metrics] if metrics else [])]
 
     def before() -> None:
         for sock in inherited:
@@ -93,7 +95,7 @@ def serve(settings: Settings) -> None:
 
     if rights is not None:
         rights.drop()
-    resolver = Resolver(settings, pair, datagrams, streams, metrics, reactor, log)
+    resolver = Resolver(settings, pair, datagrams, streams, secure, metrics, reactor, log)
     resolver.run()
 
 
@@ -106,12 +108,13 @@ class Resolver:
         pair: socket.socket,
         datagrams: list[socket.socket],
         streams: list[socket.socket],
+        secure: list[socket.socket],
         metrics: socket.socket | None,
         reactor: Any,
         log: Callable[..., None],
     ) -> None:
         self._settings = settings
-        self._datagrams, self._streams, self._metrics = datagrams, streams, metrics
+        self._datagrams, self._streams, self._secure, self._metrics = datagrams, streams, secure, metrics
         self._reactor = reactor
         self._log = log
         self.counters = Counters()
@@ -169,7 +172,7 @@ class Resolver:
             self._load_failed(event)
 
     def _swap(self, new: NewPolicy) -> None:
-        old, loaded, standing = self.session.policy, new.loaded, self.standing
+        loaded, standing = new.loaded, self.standing
         self.session.swap(new.policy)
         standing.serial, standing.rules, standing.refused = loaded.serial, loaded.rules, loaded.refused
         standing.open, standing.swapped_at = False, time.time()
@@ -181,19 +184,8 @@ class Resolver:
             self._log("release_damaged", why=loaded.damage, kept=f"serial {loaded.serial}")
         if standing.trial:
             self._log("trial_list", warning="a plain list is enforced; no decision stands behind its entries")
-        self._reactor.callLater(KEEP_OLD_SECONDS, self._dissolve, old)
         self._answer()
         self._notifier.send("READY=1", f"STATUS=enforcing serial {loaded.serial}, {loaded.rules} rules")
-
-    def _dissolve(self, old: Policy) -> None:
-        """Let go of a large policy in slices: a million names at once would hold up the loop for 100 ms."""
-        for layer in old.layers:
-            for names in (layer.exact, layer.subtree):
-                if names:
-                    for _name in range(min(DISSOLVE_NAMES, len(names))):
-                        names.popitem()
-                    self._reactor.callLater(0.002, self._dissolve, old)
-                    return
 
     def _load_failed(self, failure: LoadFailure) -> None:
         self.counters.swap_failures += 1
@@ -225,10 +217,12 @@ class Resolver:
             self._log("open", warning="nothing is enforced until a release comes")
         for sock in self._datagrams:
             self._reactor.addReader(datagram_listener(sock, self.edge))
-        for sock in self._streams:
-            listener = StreamListener(
+        for sock in (*self._streams, *self._secure):
+            listener: Factory = StreamListener(
                 self.edge, self._settings.streams, self._connections, self._reactor, is_local(sock)
             )
+            if sock in self._secure:
+                listener = over_tls(listener, self._settings.tls_context)
             self._reactor.adoptStreamPort(sock.fileno(), sock.family, listener)
         if self._metrics is not None:
             serve_metrics(self._reactor, self._metrics, self._collector())
@@ -291,10 +285,12 @@ class ControlPair:
 
     def doRead(self) -> None:
         try:
-            data = self._sock.recv(SLICE_BYTES)
+            data, descriptors, _flags, _from = socket.recv_fds(
+                self._sock, SLICE_BYTES, MAX_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
+            )
             if not data:
                 raise ConnectionResetError("it ended")
-            for event in self._assembler.feed(data):
+            for event in self._assembler.feed(data, descriptors):
                 self._resolver.took(event)
         except BlockingIOError:
             return
@@ -316,13 +312,16 @@ class ControlPair:
 
 def _bound(
     settings: Settings, log: Callable[..., None]
-) -> tuple[list[socket.socket], list[socket.socket], socket.socket | None]:
+) -> tuple[list[socket.socket], list[socket.socket], list[socket.socket], socket.socket | None]:
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-    datagrams, streams, metrics = [], [], None
-    for host, port in settings.listen:
+    datagrams, streams, secure, metrics = [], [], [], None
+    for host, port in (*settings.listen, *settings.tls):
         try:
+            if (host, port) in settings.tls:
+                secure.append(tcp_socket(host, port))
+                continue
             datagrams.append(udp_socket(host, port))
             streams.append(tcp_socket(host, datagrams[-1].getsockname()[1]))
         except OSError as error:
@@ -343,7 +342,7 @@ def _bound(
                     then=_("give another --metrics ADDRESS:PORT, or --metrics off"),
                 ) from None
             log("no_metrics", why=error.strerror, address=host, port=port)
-    return datagrams, streams, metrics
+    return datagrams, streams, secure, metrics
 
 
 def _warm_up() -> None:

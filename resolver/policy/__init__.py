@@ -6,7 +6,7 @@ prefix, the lowest address. The query's own name is judged before anything is re
 name that is let through is not looked at again when its addresses come. A rule that has lapsed is skipped at the
 lookup itself, and the next that fits decides, so no timer stands between an expiry and its effect.
 
-    layer     Source, Ground, Hit; Layer: one list compiled
+    layer     Source, Ground, Hit; Rules: one list compiled, as a Layer or as a `resolver.image`
     judging   which names and addresses of an answer count, in which order
     plain     reading a plain list
 """
@@ -18,10 +18,22 @@ from feeds.manifest import Canary
 from feeds.message import Response
 from feeds.rule import Rule, Target
 from resolver.policy.judging import addresses, chain
-from resolver.policy.layer import NEVER, Ground, Hit, Layer, Source
+from resolver.policy.layer import NEVER, Ground, Hit, Layer, Rules, Source, numbered
 from resolver.policy.plain import PlainList, read_plain_list
 
-__all__ = ["EMPTY", "NEVER", "Ground", "Hit", "Layer", "PlainList", "Policy", "Source", "read_plain_list"]
+__all__ = [
+    "EMPTY",
+    "NEVER",
+    "Ground",
+    "Hit",
+    "Layer",
+    "PlainList",
+    "Policy",
+    "Rules",
+    "Source",
+    "numbered",
+    "read_plain_list",
+]
 
 
 class Policy:
@@ -29,10 +41,10 @@ class Policy:
 
     __slots__ = ("_finders", "has_prefixes", "layers")
 
-    def __init__(self, layers: Iterable[Layer]) -> None:
+    def __init__(self, layers: Iterable[Rules]) -> None:
         self.layers = tuple(layers)
-        self.has_prefixes = any(layer.prefixes for layer in self.layers)
-        self._finders = tuple(layer.by_name for layer in self.layers if layer.exact or layer.subtree)
+        self.has_prefixes = any(layer.has_prefixes for layer in self.layers)
+        self._finders = tuple(layer.by_name for layer in self.layers if layer.has_names)
 
     @classmethod
     def compile(
@@ -66,7 +78,7 @@ class Policy:
         """The first layer's best match over all (version, address)."""
         held = list(addresses)
         for layer in self.layers:
-            hit = layer.by_addresses(held, hour) if layer.prefixes else None
+            hit = layer.by_addresses(held, hour) if layer.has_prefixes else None
             if hit is not None:
                 return hit
         return None

@@ -4,9 +4,9 @@ A name's rule is one integer (entry number and index of its Ground), so a millio
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from feeds.canary import canary_rule
 from feeds.manifest import Canary
@@ -15,8 +15,8 @@ from feeds.prefix import Prefix
 from feeds.rule import Action, Category, NameTarget, Rule, Scope, Target
 
 NEVER: Final = 1 << 40
-_GROUND_BITS: Final = 24
-_GROUND_MASK: Final = (1 << _GROUND_BITS) - 1
+GROUND_BITS: Final = 24
+GROUND_MASK: Final = (1 << GROUND_BITS) - 1
 _LENGTH_OCTETS: Final = [chr(n) for n in range(64)]
 
 
@@ -102,7 +102,7 @@ class Hit(NamedTuple):
         return action is Action.PASSTHRU or (over_tcp and action is Action.TCP_ONLY)
 
 
-class _Prefixes:
+class PrefixSpans:
     """Prefixes of one IP version as disjoint spans; each span knows its longest prefix, each prefix the next wider.
 
     `starts[i]` begins span i, which ends where the next begins; `owners[i]` is an index into `rules`, -1 for a gap.
@@ -144,10 +144,26 @@ class _Prefixes:
         owner = self.owners[place] if place >= 0 else -1
         while owner >= 0:
             prefix, value, owner = self.rules[owner]
-            ground = grounds[value & _GROUND_MASK]
+            ground = grounds[value & GROUND_MASK]
             if hour < ground.expires:
-                return Hit(ground, value >> _GROUND_BITS, prefix)
+                return Hit(ground, value >> GROUND_BITS, prefix)
         return None
+
+
+class Rules(Protocol):
+    """One list, compiled: a Layer in this process's own memory, or an Image that all processes share."""
+
+    @property
+    def has_names(self) -> bool: ...
+
+    @property
+    def has_prefixes(self) -> bool: ...
+
+    def __len__(self) -> int: ...
+
+    def by_name(self, key: bytes, hour: int) -> Hit | None: ...
+
+    def by_addresses(self, addresses: Iterable[tuple[int, int]], hour: int) -> Hit | None: ...
 
 
 class Layer:
@@ -167,13 +183,21 @@ class Layer:
         exact, subtree, exactly = self.exact, self.subtree, Scope.EXACT
         for target, value in found:
             if isinstance(target, NameTarget):
-                (exact if target.scope is exactly else subtree)[_wire(target.name.text)] = value
+                (exact if target.scope is exactly else subtree)[wire(target.name.text)] = value
             else:
                 addresses.setdefault(target, value)
         self.prefixes = {
-            version: _Prefixes((prefix, value) for prefix, value in addresses.items() if prefix.version == version)
+            version: PrefixSpans((prefix, value) for prefix, value in addresses.items() if prefix.version == version)
             for version in {prefix.version for prefix in addresses}
         }
+
+    @property
+    def has_names(self) -> bool:
+        return bool(self.exact or self.subtree)
+
+    @property
+    def has_prefixes(self) -> bool:
+        return bool(self.prefixes)
 
     def __len__(self) -> int:
         """How many rules it holds."""
@@ -186,7 +210,7 @@ class Layer:
         A canary comes before a rule of the same name; one that may not be (`feeds.canary`) is left out.
         """
         grounds: list[Ground] = []
-        return cls(source, grounds, _numbered(rules, canaries, source, grounds))
+        return cls(source, grounds, numbered(rules, canaries, source, grounds))
 
     @classmethod
     def of_exceptions(cls, targets: Iterable[Target]) -> "Layer":
@@ -204,40 +228,48 @@ class Layer:
         if self.exact:
             value = self.exact.get(key)
             if value is not None:
-                ground = self.grounds[value & _GROUND_MASK]
+                ground = self.grounds[value & GROUND_MASK]
                 if hour < ground.expires:
-                    return Hit(ground, value >> _GROUND_BITS, key, True)
+                    return Hit(ground, value >> GROUND_BITS, key, True)
         find = self.subtree.get
         while len(key) > 1:
             value = find(key)
             if value is not None:
-                ground = self.grounds[value & _GROUND_MASK]
+                ground = self.grounds[value & GROUND_MASK]
                 if hour < ground.expires:
-                    return Hit(ground, value >> _GROUND_BITS, key)
+                    return Hit(ground, value >> GROUND_BITS, key)
             key = key[key[0] + 1 :]
         return None
 
     def by_addresses(self, addresses: Iterable[tuple[int, int]], hour: int) -> Hit | None:
-        """Of all (version, address) the one under the longest prefix; an IPv4 length counts 96 more, as in RPZ."""
-        best: Hit | None = None
-        best_rank = (0, 0)
-        for version, address in addresses:
-            prefixes = self.prefixes.get(version)
-            hit = prefixes.find(address, self.grounds, hour) if prefixes else None
-            if hit is not None and isinstance(hit.matched, Prefix):
-                rank = (-hit.matched.length - (96 if version == 4 else 0), address)
-                if best is None or rank < best_rank:
-                    best, best_rank = hit, rank
-        return best
+        """The nearest over all (version, address); see `nearest`."""
+        return nearest(addresses, lambda version, address: self._by_address(version, address, hour))
+
+    def _by_address(self, version: int, address: int, hour: int) -> Hit | None:
+        prefixes = self.prefixes.get(version)
+        return prefixes.find(address, self.grounds, hour) if prefixes else None
 
 
-def _wire(text: str) -> bytes:
-    """Wire form of a canonical name; `DomainName.wire` does the same, four times slower."""
+def nearest(addresses: Iterable[tuple[int, int]], find: Callable[[int, int], Hit | None]) -> Hit | None:
+    """Of all (version, address) the one under the longest prefix; an IPv4 length counts 96 more, as in RPZ."""
+    best: Hit | None = None
+    best_rank = (0, 0)
+    for version, address in addresses:
+        hit = find(version, address)
+        if hit is not None and isinstance(hit.matched, Prefix):
+            rank = (-hit.matched.length - (96 if version == 4 else 0), address)
+            if best is None or rank < best_rank:
+                best, best_rank = hit, rank
+    return best
+
+
+def wire(text: str) -> bytes:
+    """The wire form of a canonical name; `DomainName.wire` does the same, four times slower."""
     octets = _LENGTH_OCTETS
     return "".join([octets[len(label)] + label for label in text.split(".")]).encode("ascii") + b"\0"
 
 
-def _numbered(
+def numbered(
     rules: Iterable[Rule], canaries: Iterable[Canary], source: Source, grounds: list[Ground]
 ) -> Iterator[tuple[Target, int]]:
     """Each target with its value; fills `grounds`."""
@@ -251,7 +283,7 @@ def _numbered(
         if index is None:
             index = known[key] = len(grounds)
             grounds.append(Ground(source, rule.action, rule.data, rule.category, rule.decision, rule.expires))
-        yield target, int(rule.entry.rpartition(":")[2]) << _GROUND_BITS | index
+        yield target, int(rule.entry.rpartition(":")[2]) << GROUND_BITS | index
     for canary in canaries:
         made = canary_rule(canary, source.authority)
         if made is not None:

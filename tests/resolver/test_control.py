@@ -34,7 +34,7 @@ def test_a_state_directory_the_user_may_not_read_is_named_with_what_to_do(tmp_pa
         "from resolver.rights import Rights\n"
         f"Rights({NOBODY}, {NOBODY}).drop()\n"
         "try:\n"
-        f"    Origin(state=Path({str(state)!r})).load()\n"
+        f"    Origin(state=Path({str(state)!r})).load(-1)\n"
         "except Failure as error:\n"
         "    print(error.what, error.then, sep='|')\n"
     )
@@ -44,7 +44,7 @@ def test_a_state_directory_the_user_may_not_read_is_named_with_what_to_do(tmp_pa
 
 def test_a_directory_that_is_not_there_is_no_fault_of_the_program(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="holds no release yet"):
-        Origin(state=tmp_path / "nowhere").load()
+        Origin(state=tmp_path / "nowhere").load(-1)
 
 
 @pytest.mark.root

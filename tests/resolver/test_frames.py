@@ -1,20 +1,23 @@
 """A policy survives the way from the compiling process to the answering one, whole or not at all."""
 
 import io
+import os
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from feeds.errors import Untrusted
 from feeds.message.building import encode_name
 from feeds.rule import Action
 from resolver.frames import (
-    NAMES_PER_FRAME,
+    IMAGE,
     Assembler,
     Hour,
     Loaded,
     LoadFailure,
     NewPolicy,
+    brings_image,
     ends_load,
     failure_frame,
     frame,
@@ -22,7 +25,9 @@ from resolver.frames import (
     policy_frames,
     whole_frames,
 )
-from tests.resolver.play import HOUR, compiled, rule
+from resolver.policy import Layer, Policy
+from tests.resolver.image_of import image_memory
+from tests.resolver.play import HOUR, SOURCE, rule
 
 LOADED = Loaded(7, 3, 1, "tpa")
 FAILURE = LoadFailure("what", "kept", "then", 1)
@@ -31,20 +36,33 @@ RULES = (
     rule("page.example", Action.LOCAL, data="notice.tpa.example", number=6),
     rule("192.0.2.0/24", number=7),
 )
+EXCEPTIONS = Layer.of_exceptions([rule("good.bad.example").target])
 
 
-def taken(data: bytes, step: int) -> list[object]:
+def taken(data: bytes, step: int, *descriptors: int) -> list[object]:
+    """The events of some bytes that come in pieces; descriptors come with the first."""
     assembler = Assembler()
-    return [event for i in range(0, len(data), step) for event in assembler.feed(data[i : i + step])]
+    pieces = [data[i : i + step] for i in range(0, len(data), step)]
+    return [event for i, part in enumerate(pieces) for event in assembler.feed(part, () if i else descriptors)]
+
+
+def is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
 
 
 @given(st.integers(1, 5000))
 def test_the_policy_that_arrives_decides_as_the_one_that_was_sent_however_it_is_cut(step):
-    sent = compiled(*RULES)
-    [event] = taken(b"".join(policy_frames(sent, LOADED)), step)
+    memory = image_memory(*RULES)
+    sent = Policy([EXCEPTIONS, Layer.compile(RULES, source=SOURCE)])
+    [event] = taken(b"".join(policy_frames(EXCEPTIONS, LOADED)), step, memory)
     assert isinstance(event, NewPolicy)
     assert event.loaded == LOADED
-    for name in ("bad.example", "x.page.example", "free.example"):
+    assert len(event.policy) == len(sent)
+    for name in ("bad.example", "x.page.example", "free.example", "good.bad.example"):
         before, after = (policy.by_name(encode_name(name), HOUR) for policy in (sent, event.policy))
         assert (before is None) == (after is None)
         if before is not None and after is not None:
@@ -53,19 +71,13 @@ def test_the_policy_that_arrives_decides_as_the_one_that_was_sent_however_it_is_
     hit = event.policy.by_address(4, 0xC0000242, HOUR)
     assert hit is not None
     assert hit.entry == "tpa:7"
-
-
-def test_more_names_than_a_frame_holds_all_arrive():
-    many = compiled(*(rule(f"n{i}.example", number=i + 1) for i in range(2 * NAMES_PER_FRAME + 1)))
-    [event] = taken(b"".join(policy_frames(many, LOADED)), 65_536)
-    assert isinstance(event, NewPolicy)
-    assert len(event.policy) == 2 * NAMES_PER_FRAME + 1
+    assert not is_open(memory), "a resolver that keeps one descriptor a release runs out of them"
 
 
 def test_what_a_failed_load_began_is_forgotten():
-    begun = list(policy_frames(compiled(*RULES), LOADED))[:-1]
-    whole = b"".join([*begun, failure_frame(FAILURE), *policy_frames(compiled(RULES[1]), LOADED)])
-    failure, event = taken(whole, 100)
+    begun = list(policy_frames(EXCEPTIONS, LOADED))[:-1]
+    whole = b"".join([*begun, failure_frame(FAILURE), *policy_frames(None, LOADED)])
+    failure, event = taken(whole, 100, image_memory(*RULES), image_memory(RULES[1]))
     assert failure == FAILURE
     assert isinstance(event, NewPolicy)
     assert len(event.policy) == 1
@@ -73,20 +85,29 @@ def test_what_a_failed_load_began_is_forgotten():
 
 
 def test_a_torn_last_frame_is_left_out_so_that_the_next_one_is_read_right():
-    frames = list(policy_frames(compiled(*RULES), LOADED))
+    frames = list(policy_frames(EXCEPTIONS, LOADED))
     torn = b"".join(frames)[:-3]
     passed = list(whole_frames(io.BytesIO(torn)))
     assert passed == frames[:-1]
     assert not ends_load(passed[-1])
     assert ends_load(frames[-1])
     assert ends_load(failure_frame(FAILURE))
+    assert [brings_image(data) for data in frames] == [False, True, False]
 
 
 def test_the_hour_comes_between_loads():
     assert taken(hour_frame(HOUR), 3) == [Hour(HOUR)]
 
 
-@pytest.mark.parametrize("data", [frame(b"?", b""), b"\xff\xff\xff\xffE"])
+@pytest.mark.parametrize("data", [frame(b"?", b""), b"\xff\xff\xff\xffE", frame(IMAGE, b"")])
 def test_what_no_compiler_of_ours_sends_is_an_error(data):
     with pytest.raises(ValueError, match="frame"):
         list(Assembler().feed(data))
+
+
+def test_a_file_that_is_no_image_is_refused_and_closed(tmp_path):
+    (tmp_path / "other").write_bytes(b"x" * 5000)
+    descriptor = os.open(tmp_path / "other", os.O_RDONLY)
+    with pytest.raises(Untrusted, match="this is no image"):
+        list(Assembler().feed(frame(IMAGE, b""), [descriptor]))
+    assert not is_open(descriptor)

@@ -1,0 +1,51 @@
+"""A list compiled once into one read-only file that every process and lane maps and asks; pure but for the map.
+
+Theory. A name is looked up by the integer that its wire bytes spell (lower case, big-endian), taken modulo a prime of
+60 bits that is drawn anew for each image and told to nobody (Karp and Rabin, 1987). Two given names agree with a
+chance below 10**-14, since their difference has at most 34 such primes among its divisors; so nobody can register or
+ask for names that crowd one place of the table. It was chosen over SipHash and BLAKE2 because a compiled lane gets the
+hashes of a name and all its parents in one pass from the right, a multiplication an octet, and Python gets one from
+two integer operations. No verdict rests on it: names are compared whole.
+
+    hash(name)  = x = int(name) mod prime;  m = (x xor (x >> 31)) * 0x9E3779B97F4A7C15 mod 2**64
+    filter      word ((m mod 2**32) * words) >> 32 of 64 bits has bits m & 63 and (m >> 6) & 63 set, or the name is not
+                there; of names that are not there about 6 in 100 pass
+    table       bucket ((m >> 32) * buckets) >> 32: 64 octets, one cache line:
+                    12 tags (u8: ((m >> 32) mod 255) + 1, 0 is free), 12 places (u32, from the start of the records),
+                    u32, not 0 if a name of this bucket stands in a later one (wrapping), where the search goes on
+    record      value (u64: entry number << 24 | index of its ground), then the wire name; its root ends it
+    ground      expiry u32 (hours; holds while hour < expiry; 2**32 - 1 never), action u8, category u8 (255 none), flags
+                u16 (1: counted), data u32 and decision u32 (numbers of texts)
+    text        text i is the UTF-8 between starts i and i + 1 (u32) of the texts
+    prefixes    by family, as spans: their first addresses (4 or 16 octets, big-endian, rising), and of each the rule
+                (u32, 2**32 - 1 none) that is nearest; a rule is network (16 octets, big-endian), value u64, the next
+                wider rule u32 (or none), length u8, three octets unused
+    about       JSON: whose list it is and how many rules it holds
+
+There are a filter and a table for exact names and a pair for subtrees. Records end with 256 octets of padding, so
+that a comparison may run past the last. Numbers are in the machine's own byte order: an image is not carried about.
+
+    form      the head: sections, checksums; what is damaged, cut or foreign is refused
+    building  (target, value) in, a file out, in one pass
+    lookup    Image: a mapped file as a layer of a policy
+    keeping   images on disk, beside what they were made of, and in sealed memory
+"""
+
+from resolver.image.building import build
+from resolver.image.form import About, Head, random_prime
+from resolver.image.keeping import KEPT_NAME, fetch, freshness, keep, new_memory, seal
+from resolver.image.lookup import Image
+
+__all__ = [
+    "KEPT_NAME",
+    "About",
+    "Head",
+    "Image",
+    "build",
+    "fetch",
+    "freshness",
+    "keep",
+    "new_memory",
+    "random_prime",
+    "seal",
+]

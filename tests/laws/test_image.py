@@ -1,0 +1,76 @@
+"""Law: an image says what the policy in memory says, which says what an obviously correct one says (`test_policy`)."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from random import Random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from feeds.manifest import Canary
+from feeds.message.building import encode_name
+from feeds.rule import Action, Rule
+from resolver.image import Image, build, new_memory, random_prime
+from resolver.policy import Ground, Hit, Layer
+from resolver.policy.layer import numbered
+from tests.laws.test_policy import HOUR, SOURCE, addresses, names, rule_lists
+
+CANARIES = (
+    Canary(name="a.example", action=Action.NXDOMAIN),
+    Canary(name="b.example", action=Action.LOCAL, data="192.0.2.9"),
+)
+hours = st.sampled_from([HOUR - 1, HOUR, HOUR + 1, HOUR + 8, HOUR + 9, 2_999_999])
+# With a prime this small every name collides with another: nothing may rest on the hash.
+primes = st.one_of(st.integers(0, 1 << 32).map(lambda seed: random_prime(Random(seed))), st.sampled_from([2, 3, 11]))
+
+
+@contextmanager
+def image_of(rules: list[Rule], prime: int) -> Iterator[Image]:
+    grounds: list[Ground] = []
+    memory = new_memory()
+    try:
+        found = numbered(rules, CANARIES, SOURCE, grounds)
+        build(memory, found, grounds, source=SOURCE, refused=0, made_from=bytes(32), prime=prime)
+        yield Image.of_descriptor(memory, verify=True)
+    finally:
+        os.close(memory)
+
+
+def told(hit: Hit | None) -> object:
+    """All that anybody can learn of a hit."""
+    if hit is None:
+        return None
+    ground = hit.ground
+    return (
+        hit.number, hit.matched, hit.exact, hit.entry, hit.target, ground.source, ground.action, ground.data,
+        ground.category, ground.decision, ground.expires, ground.counted, ground.cname,
+    )  # fmt: skip
+
+
+@settings(max_examples=300)
+@given(
+    rule_lists(), primes, hours, st.lists(st.one_of(names, names.map(lambda n: n + ".example")), max_size=8),
+    st.lists(addresses, max_size=5),
+)  # fmt: skip
+def test_an_image_and_the_policy_in_memory_agree_on_every_name_and_address(
+    rules: list[Rule], prime: int, hour: int, asked: list[str], found: list[tuple[int, int]]
+) -> None:
+    layer = Layer.compile(rules, source=SOURCE, canaries=CANARIES)
+    with image_of(rules, prime) as image:
+        assert len(image) == len(layer)
+        assert (image.has_names, image.has_prefixes) == (layer.has_names, layer.has_prefixes)
+        for name in [*asked, *(str(rule.target).removeprefix("=") for rule in rules if "/" not in str(rule.target))]:
+            for key in (encode_name(name), b"\x03www" + encode_name(name)):
+                assert told(image.by_name(key, hour)) == told(layer.by_name(key, hour))
+        assert told(image.by_name(b"\0", hour)) is None
+        assert told(image.by_addresses(found, hour)) == told(layer.by_addresses(found, hour))
+        for address in found:
+            assert told(image.by_addresses([address], hour)) == told(layer.by_addresses([address], hour))
+
+
+@given(rule_lists(), st.integers(0, 1 << 32))
+def test_the_same_rules_and_prime_give_the_same_octets(rules: list[Rule], seed: int) -> None:
+    prime = random_prime(Random(seed))
+    with image_of(rules, prime) as one, image_of(rules, prime) as other:
+        assert one.head == other.head
