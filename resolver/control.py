@@ -60,16 +60,23 @@ class Origin:
     exceptions: Path | None = None
     program: str = ""
 
+    @property
+    def image_path(self) -> Path:
+        """Where an image of it is looked for."""
+        if self.plain is not None:
+            return self.plain.with_name(self.plain.name + LIST_SUFFIX)
+        return (self.state or Path()) / KEPT_NAME
+
     def load(self, memory: int) -> "Compiled":
         """Fetch or compile into empty `memory`; raises a Failure."""
         exceptions = _exceptions(self.exceptions)
         before = Layer.of_exceptions(exceptions) if exceptions else None
         if self.plain is not None:
-            loaded, keep_as = _list(self.plain, self.program, memory)
+            loaded, keep_as = _list(self.plain, self.image_path, self.program, memory)
         else:
             state = self.state or Path()
             try:
-                loaded, keep_as = _accepted(Store(state), self.program, memory)
+                loaded, keep_as = _accepted(Store(state), self.image_path, self.program, memory)
             except OSError as error:
                 raise _unreadable(state, error) from None
         return Compiled(before, loaded, keep_as)
@@ -84,14 +91,14 @@ class Compiled:
     keep_as: Path | None
 
 
-def _accepted(store: Store, program: str, memory: int) -> tuple[Loaded, Path | None]:
+def _accepted(store: Store, kept: Path, program: str, memory: int) -> tuple[Loaded, Path | None]:
     accepted = store.accepted() if (store.path / "releases").is_dir() else None
     if accepted is None:
         raise Unavailable(
             _("{path} holds no release yet").format(path=store.path),
             then=_("run `blocker feed pull`; or say --open to answer without enforcing anything until one comes"),
         )
-    manifest, kept = accepted.manifest, store.path / KEPT_NAME
+    manifest = accepted.manifest
     made_from = freshness(program, "release", accepted.directory.name)
     about, damage = _fetched(kept, made_from, memory)
     fresh = about is not None
@@ -113,9 +120,8 @@ def _accepted(store: Store, program: str, memory: int) -> tuple[Loaded, Path | N
     return loaded, None if fresh else kept
 
 
-def _list(path: Path, program: str, memory: int) -> tuple[Loaded, Path | None]:
+def _list(path: Path, kept: Path, program: str, memory: int) -> tuple[Loaded, Path | None]:
     """A plain list. Its image is kept beside it only where one is there already: `blocker dns compile` puts it."""
-    kept = path.with_name(path.name + LIST_SUFFIX)
     made_from = freshness(program, "list", _digest(path))
     about, damage = _fetched(kept, made_from, memory)
     fresh = about is not None

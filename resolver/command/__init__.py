@@ -3,6 +3,7 @@
 import click
 
 from feeds.language import _
+from resolver.command.compiling import compile_image
 from resolver.command.query import query
 from resolver.command.serve import serve
 
@@ -13,3 +14,4 @@ def dns() -> None: ...
 
 dns.add_command(serve)
 dns.add_command(query)
+dns.add_command(compile_image)

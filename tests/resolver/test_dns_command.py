@@ -76,6 +76,24 @@ def test_a_canary_is_reported_as_seen(live):
     assert live.metrics()['blocker_canary_last_seen_timestamp_seconds{action="local"}'] > 1_700_000_000
 
 
+def test_compile_puts_an_image_where_serve_finds_it_and_says_when_there_is_nothing_to_do(tmp_path):
+    names = plain_list(tmp_path, "a.com", "com")
+    for made in (True, False):
+        run = blocker("compile", "--list", names, "--json")
+        assert run.returncode == 0, run.stderr
+        told = json.loads(run.stdout)
+        size = (tmp_path / "list.txt.image").stat().st_size
+        assert told == {
+            "image": f"{names}.image", "compiled": made, "serial": 0, "rules": 1, "refused": 1, "bytes": size
+        }  # fmt: skip
+    with upstream() as double, resolver(tmp_path, [double.address], "--list", str(names)) as live:
+        assert live.asks("x.a.com").rcode() == 3
+    assert "fresh already" in blocker("compile", "--list", names).stdout
+    run = blocker("compile", "--state", tmp_path / "nowhere")
+    assert run.returncode == 1
+    assert "holds no release yet" in run.stderr
+
+
 def test_query_without_a_server_is_one_sentence():
     run = blocker("query", "bad.com", "--server", f"127.0.0.1:{free_port()}")
     assert run.returncode == 1
