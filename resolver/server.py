@@ -21,6 +21,7 @@ from twisted.python.failure import Failure as TwistedFailure
 from zope.interface import implementer
 
 from resolver.effects import Ask, Effect, Forget, Note, Reply
+from resolver.limiting import network
 from resolver.session import Session
 from resolver.upstream import Upstreams
 
@@ -36,7 +37,7 @@ Log = Callable[..., None]
 
 @dataclass(frozen=True, slots=True)
 class StreamLimits:
-    """Bounds for clients' TCP connections. Times in seconds."""
+    """Bounds for clients' TCP and TLS connections together. Times in seconds; `per_address`: see `subscriber`."""
 
     connections: int = 1000
     per_address: int = 20
@@ -217,11 +218,13 @@ class StreamListener(Factory):
         self.reactor = reactor
 
     def buildProtocol(self, addr: Any) -> "StreamConnection | None":
+        # None makes Twisted close the connection at once.
+        return StreamConnection(self, addr.host) if self.has_room(addr) else None
+
+    def has_room(self, addr: Any) -> bool:
+        """May one more connection from there be opened?"""
         counts = self.open_by_address
-        if counts.total() >= self.limits.connections or counts[addr.host] >= self.limits.per_address:
-            # None makes Twisted close the connection at once.
-            return None
-        return StreamConnection(self, addr.host)
+        return counts.total() < self.limits.connections and counts[subscriber(addr.host)] < self.limits.per_address
 
 
 class StreamClient(NamedTuple):
@@ -252,7 +255,8 @@ class StreamConnection(Protocol):
         self._closed = False
         self._idle: Any = None
         self._total: Any = None
-        listener.open_by_address[host] += 1
+        self._subscriber = subscriber(host)
+        listener.open_by_address[self._subscriber] += 1
 
     def connectionMade(self) -> None:
         limits, reactor = self._listener.limits, self._listener.reactor
@@ -264,9 +268,9 @@ class StreamConnection(Protocol):
     def connectionLost(self, reason: TwistedFailure = None) -> None:  # type: ignore[assignment]
         self._closed = True
         counts = self._listener.open_by_address
-        counts[self._host] -= 1
-        if counts[self._host] <= 0:
-            del counts[self._host]
+        counts[self._subscriber] -= 1
+        if counts[self._subscriber] <= 0:
+            del counts[self._subscriber]
         for timer in (self._idle, self._total):
             if timer is not None and timer.active():
                 timer.cancel()
@@ -340,6 +344,11 @@ class StreamConnection(Protocol):
 
     def stopProducing(self) -> None:
         """From the transport: the connection is lost."""
+
+
+def subscriber(host: str) -> str:
+    """Whose connections are counted together: an IPv4 address, an IPv6 /56, since a household has all of it."""
+    return str(network(host)) if ":" in host else host
 
 
 def is_local(sock: socket.socket) -> bool:

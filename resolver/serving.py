@@ -20,7 +20,6 @@ from typing import Any
 import structlog
 from twisted.internet import task
 from twisted.internet.interfaces import IReadDescriptor
-from twisted.internet.protocol import Factory
 from zope.interface import implementer
 
 from feeds.errors import Failure, Unavailable
@@ -41,7 +40,6 @@ from resolver.server import (
     StreamListener,
     datagram_listener,
     is_local,
-    over_tls,
     tcp_socket,
     udp_socket,
 )
@@ -68,7 +66,8 @@ class Settings:
     user: str | None = None
     open: bool = False
     tls: tuple[Address, ...] = ()
-    tls_context: Any = None
+    # Wraps a listener in TLS; comes from outside, so that a resolver without TLS does not load it.
+    secured: Callable[[StreamListener], Any] | None = None
     streams: StreamLimits = field(default_factory=StreamLimits)
     version: str = ""
 
@@ -218,12 +217,12 @@ class Resolver:
         for sock in self._datagrams:
             self._reactor.addReader(datagram_listener(sock, self.edge))
         for sock in (*self._streams, *self._secure):
-            listener: Factory = StreamListener(
+            listener = StreamListener(
                 self.edge, self._settings.streams, self._connections, self._reactor, is_local(sock)
             )
-            if sock in self._secure:
-                listener = over_tls(listener, self._settings.tls_context)
-            self._reactor.adoptStreamPort(sock.fileno(), sock.family, listener)
+            secured = self._settings.secured if sock in self._secure else None
+            factory = secured(listener) if secured is not None else listener
+            self._reactor.adoptStreamPort(sock.fileno(), sock.family, factory)
         if self._metrics is not None:
             serve_metrics(self._reactor, self._metrics, self._collector())
         self._notifier.send("READY=1")

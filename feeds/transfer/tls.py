@@ -1,4 +1,4 @@
-"""TLS 1.3 for zone transfers (RFC 9103)."""
+"""TLS 1.3 for zone transfers (RFC 9103) and for queries (RFC 7858)."""
 
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,12 @@ from feeds.transfer.settings import pin
 _PEM_START = b"-----BEGIN CERTIFICATE-----"
 
 
-def tls_context(certificate: Path, private_key: Path) -> Any:
+def tls_context(certificate: Path, private_key: Path, *, ask_certificate: bool = True) -> Any:
     """TLS 1.3 alone (RFC 9103 section 7.1). ALPN `dot` is offered, not required: Unbound sends none.
 
-    A client is asked for a certificate and may go on without one (section 9.3.2): it proves here that it has the
-    private key, and the settings say whose that is. Raises Rejected where the files do not hold a certificate chain
-    and its key.
+    With `ask_certificate` a client is asked for one and may go on without it (section 9.3.2): it proves here that it
+    has the private key, and the settings say whose that is.
+    Raises Rejected where the files do not hold a certificate chain and its key.
     """
     from OpenSSL import SSL, crypto
     from twisted.internet.ssl import CertificateOptions, TLSVersion
@@ -33,7 +33,9 @@ def tls_context(certificate: Path, private_key: Path) -> Any:
             insecurelyLowerMinimumTo=TLSVersion.TLSv1_3,
             acceptableProtocols=[b"dot"],
         )
-        options.getContext().set_verify(SSL.VERIFY_PEER, lambda *_facts: True)
+        context = options.getContext()
+        if ask_certificate:
+            context.set_verify(SSL.VERIFY_PEER, lambda *_facts: True)
     except (OSError, IndexError, ValueError, crypto.Error, SSL.Error):
         raise Rejected(
             _("{certificate} and {key} are not a certificate and its private key in PEM").format(

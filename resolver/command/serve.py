@@ -2,8 +2,11 @@
 
 import logging
 import sys
+from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import click
 import structlog
@@ -38,6 +41,11 @@ _FILE = click.Path(path_type=Path)
     show_default=True,
     help=_("Where to answer, UDP and TCP; many."),
 )
+@click.option(
+    "--tls", type=AddressPort(853), multiple=True, help=_("Where to answer over TLS, with --certificate; many.")
+)
+@click.option("--certificate", type=_FILE, help=_("Certificate chain in PEM for --tls."))
+@click.option("--private-key", type=_FILE, help=_("Its private key in PEM."))
 @click.option("--upstream", type=AddressPort(), multiple=True, required=True, help=_("A recursor to ask; many."))
 @click.option("--except", "exceptions", type=_FILE, help=_("Names and addresses never to block, one a line."))
 @click.option("--user", help=_("Become this user once the ports are bound; started as root, default nobody."))
@@ -76,6 +84,9 @@ def serve(
     state: Path | None,
     plain: Path | None,
     listen: tuple[Address, ...],
+    tls: tuple[Address, ...],
+    certificate: Path | None,
+    private_key: Path | None,
     upstream: tuple[Address, ...],
     exceptions: Path | None,
     user: str | None,
@@ -89,12 +100,16 @@ def serve(
 ) -> None:
     if state is not None and plain is not None:
         raise click.UsageError(_("either --state or --list, not both"))
-    if plain is not None and not trial and not all(map(is_loopback, listen)):
+    if plain is not None and not trial and not all(map(is_loopback, (*listen, *tls))):
         raise Rejected(
             _("a plain list has no decisions behind it, so it is served to this machine alone"),
             rule="list.loopback",
             then=_("listen on 127.0.0.1 or ::1, or say --trial if this is a trial that others take part in"),
         )
+    if len({bool(tls), certificate is not None, private_key is not None}) > 1:
+        raise click.UsageError(_("--tls, --certificate and --private-key go together"))
+    if set(listen) & set(tls):
+        raise click.UsageError(_("--tls needs a port of its own"))
     own = set(listen) & set(upstream)
     if own:
         raise click.UsageError(_("{address} would ask itself").format(address=label(own.pop())))
@@ -106,6 +121,8 @@ def serve(
         Settings(
             origin=Origin(None if plain else state or DEFAULT_PATH, plain, exceptions, version("blocker")),
             listen=listen,
+            tls=tls,
+            secured=_secured(certificate, private_key),
             upstreams=upstream,
             metrics=metrics,
             metrics_must=ctx.get_parameter_source("metrics") is not ParameterSource.DEFAULT,
@@ -121,6 +138,16 @@ def serve(
             version=version("blocker"),
         )
     )
+
+
+def _secured(certificate: Path | None, private_key: Path | None) -> Callable[[Any], Any] | None:
+    """What wraps a listener in TLS; the files are read now, while root's can still be read. Raises Rejected."""
+    if certificate is None or private_key is None:
+        return None
+    from feeds.transfer.tls import tls_context
+    from resolver.secure import SecureListener
+
+    return partial(SecureListener, context=tls_context(certificate, private_key, ask_certificate=False))
 
 
 def _log_to_stderr() -> None:

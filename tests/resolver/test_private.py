@@ -48,7 +48,7 @@ def test_the_name_asked_for_decides_and_no_alias_of_it():
     play = Play(config={"private_names": (b"\x04corp\x07example\0",)})
     [alias] = lines(asked(play, *records))
     assert alias.lower() == "www.evil.example. 60 in cname nas.corp.example."
-    for name in ("nas.corp.example", "corp.example", "NAS.Corp.Example"):
+    for name in ("nas.corp.example", "corp.example", "Wiki.CORP.Example"):
         assert lines(asked(play, f"{name.lower()}. 60 IN A 10.0.0.1", name=name))
     assert not lines(asked(play, "xcorp.example. 60 IN A 10.0.0.1", name="xcorp.example"))
 

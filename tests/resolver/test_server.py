@@ -16,7 +16,7 @@ import dns.message
 import dns.query
 import dns.rcode
 import pytest
-from twisted.internet.address import IPv4Address
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.task import Clock
 
 from resolver.effects import Reply
@@ -373,3 +373,13 @@ def test_ports_in_use_are_one_sentence(live, tmp_path, double):
     assert run.returncode == 1
     assert f"cannot listen on 127.0.0.1 port {live.port}" in run.stderr
     assert "Traceback" not in run.stderr
+
+
+def test_connections_from_all_of_a_households_ipv6_addresses_are_counted_together():
+    listener = StreamListener(None, StreamLimits(per_address=2), Counter(), Clock())  # type: ignore[arg-type]
+    addresses = [IPv6Address("TCP", f"2001:db8:0:1{i}::1", 9) for i in range(3)]
+    opened = [listener.buildProtocol(address) for address in addresses]
+    assert [one is not None for one in opened] == [True, True, False]
+    assert listener.buildProtocol(IPv6Address("TCP", "2001:db8:0:200::1", 9)) is not None
+    opened[0].connectionLost()
+    assert listener.buildProtocol(addresses[2]) is not None
