@@ -18,13 +18,15 @@ from tests.interop.test_transfer_bind import BLOCKER, NeedProgram, accept, liste
 
 pytestmark = pytest.mark.interop
 
-# Whatever is not refused is answered here: nothing is asked of anybody else.
+# Whatever is not refused is answered here, and the root is a port where nobody listens: nothing is asked of anybody.
 KRESD = """
 net.ipv6 = false
 net.listen('127.0.0.1', {port}, {{ kind = 'dns' }})
 cache.size = 10 * MB
 trust_anchors.remove('.')
 for _, name in ipairs({{ 'priming', 'ta_update', 'ta_signal_query', 'detect_time_skew' }}) do modules.unload(name) end
+modules.load('hints')
+hints.root({{ ['none.invalid.'] = '127.0.0.1' }})
 {stanza}
 policy.add(policy.suffix(policy.ANSWER({{
     [kres.type.A] = {{ rdata = kres.str2ip('{answer}'), ttl = 60 }}
