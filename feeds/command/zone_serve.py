@@ -104,18 +104,20 @@ class _Service:
         self._watch = Watch(store, settings.zones, settings.catalog)
         self._watch.open()
         self._fetched = Fetched(store)
+        zones = [name_text(wire) for wire in self._watch.lines]
+        self._fetched.resume(zones, [secondary.name for secondary in settings.secondaries])
         primary = Primary(self._watch.lines, settings.secondaries)
         self._serving = Serving(primary, reactor, lambda sent: self._fetched.note(sent, now()))
         self._last_said = ""
 
     def listen(self, addresses: tuple[tuple[str, int], ...]) -> None:
         """Raises Unavailable where an address is taken."""
-        from feeds.transfer.server import Datagrams, Streams
+        from feeds.transfer.server import Datagrams, Streams, bound_buffers
 
         for host, port in addresses:
             with _told(host, port):
                 self._reactor.listenUDP(port, Datagrams(self._serving), interface=host, maxPacketSize=4096)
-                self._reactor.listenTCP(port, Streams(self._serving), interface=host)
+                bound_buffers(self._reactor.listenTCP(port, Streams(self._serving), interface=host))
 
     def listen_tls(self, addresses: tuple[tuple[str, int], ...], certificate: Path, private_key: Path) -> None:
         """As `listen`; raises Rejected where certificate and key cannot be used.
@@ -124,7 +126,7 @@ class _Service:
         """
         from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 
-        from feeds.transfer.server import Datagrams, Streams
+        from feeds.transfer.server import Datagrams, Streams, bound_buffers
         from feeds.transfer.tls import tls_context
 
         context = tls_context(certificate, private_key)
@@ -136,7 +138,7 @@ class _Service:
                 # Each message begins a TLS record. One that shares a record with the message before it, as Twisted's
                 # buffering has it, is read by Unbound (1.17) only when more comes from the network: the last never.
                 wrapped.protocol = TLSMemoryBIOProtocol
-                self._reactor.listenTCP(port, wrapped, interface=host)
+                bound_buffers(self._reactor.listenTCP(port, wrapped, interface=host))
 
     def show_metrics(self, host: str, port: int) -> None:
         """Raises Unavailable where the address is taken."""

@@ -1,6 +1,7 @@
 """Twisted moves the bytes: UDP, TCP, and NOTIFYs. No address of anybody is written anywhere."""
 
 import secrets
+import socket
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -38,6 +39,8 @@ class Quota:
 
 
 DEFAULT_QUOTA = Quota()
+# What the kernel holds of a connection, about. By itself it takes megabytes: a slow secondary would look done.
+SEND_BUFFER_BYTES = 1 << 17
 
 
 class Serving:
@@ -125,6 +128,11 @@ class Streams(Factory):
             self.serving.counts.over_quota["connections"] += 1
             return None
         return Stream(self.serving, host)
+
+
+def bound_buffers(listening: Any) -> None:
+    """Let the connections of a listening TCP port inherit SEND_BUFFER_BYTES."""
+    listening.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
 
 
 @implementer(IPullProducer)
