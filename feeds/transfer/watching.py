@@ -1,6 +1,7 @@
 """The state directory as zone contents: what has to be shown now, and what each secondary has fetched."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -118,6 +119,19 @@ class Fetched:
     shown: dict[str, dict[str, object]] = field(default_factory=dict)
     secondaries: dict[str, dict[str, dict[str, object]]] = field(default_factory=dict)
 
+    def resume(self, zones: Iterable[bytes], secondaries: Iterable[str]) -> None:
+        """Go on with what an earlier process wrote down of these; a damaged account is forgotten."""
+        kept = self.store.remembered(FILE)
+        with suppress(KeyError, TypeError, ValueError, AttributeError):
+            known = set(map(name_text, zones))
+            for zone in known & kept["zones"].keys():
+                shown = kept["zones"][zone]
+                since = datetime.fromisoformat(shown["since"]).isoformat()
+                self.shown[zone] = {"serial": int(shown["serial"]), "since": since}
+            for name in set(secondaries) & kept["secondaries"].keys():
+                found = kept["secondaries"][name]
+                self.secondaries[name] = {zone: _seen(found[zone]) for zone in known & found.keys()}
+
     def show(self, line: Line, now: datetime) -> None:
         """This zone has a new content."""
         assert line.present is not None  # noqa: S101 - it has just been taken
@@ -136,3 +150,14 @@ class Fetched:
     def keep(self) -> None:
         """Write it down."""
         self.store.remember(FILE, {"zones": self.shown, "secondaries": self.secondaries})
+
+
+def _seen(kept: Mapping[str, object]) -> dict[str, object]:
+    """What is known of a secondary and a zone; raises ValueError or TypeError where it is malformed."""
+    seen: dict[str, object] = {}
+    for word in ("soa", "transfer"):
+        if word in kept:
+            seen[word] = datetime.fromisoformat(str(kept[word])).isoformat()
+    if "serial" in kept:
+        seen |= {"form": str(kept["form"]), "serial": int(str(kept["serial"]))}
+    return seen

@@ -32,12 +32,13 @@ from feeds.release import Release
 from feeds.render import render
 from feeds.render.rpz import zone_serial
 from feeds.rule import Category, Rule, hours
+from feeds.store import Store
 from feeds.transfer.content import differences, order, zone_records
 from feeds.transfer.kept import Folder
 from feeds.transfer.line import STEPS, Line
-from feeds.transfer.primary import Primary, is_acknowledged, notify_message
+from feeds.transfer.primary import Answer, Primary, is_acknowledged, notify_message
 from feeds.transfer.settings import Secondary, Zone
-from feeds.transfer.watching import prepare, prepare_catalog
+from feeds.transfer.watching import Fetched, prepare, prepare_catalog
 from tests.golden.sample import CANARIES, LATER, NOW, RULES, accepted, rule
 from tests.rules import releases
 
@@ -324,6 +325,23 @@ def test_the_catalog_lists_the_zones_and_changes_with_the_settings_alone() -> No
     transfer(line, zone, STAMP)
     members = {rdata.target.to_text() for _n, _ttl, rdata in zone.iterate_rdatas("PTR")}
     assert members == {"all.blocker."}
+
+
+def test_what_each_secondary_has_is_known_after_a_restart_and_a_damaged_account_is_forgotten(tmp_path: Path) -> None:
+    store = Store.create(tmp_path, url="https://feed.example/", root=b"{}", training=True)
+    line = line_of(content(RULES))
+    before = Fetched(store)
+    before.show(line, NOW)
+    before.note(Answer(iter(()), "axfr", "isp", line.zone, serial_of(line)), NOW)
+    before.note(Answer(iter(()), "soa", "gone", line.zone, serial_of(line)), NOW)
+    before.keep()
+    after = Fetched(store)
+    after.resume([line.zone], ["isp"])
+    assert (after.shown, after.secondaries) == (before.shown, {"isp": before.secondaries["isp"]})
+    store.remember("zone.json", {"zones": {ZONE: {"serial": "x", "since": 3}}, "secondaries": []})
+    damaged = Fetched(store)
+    damaged.resume([line.zone], ["isp"])
+    assert damaged.shown == {}
 
 
 def again(line: Line) -> Path:
