@@ -6,6 +6,8 @@ The policy zone's SOA stands in the additional section, as in draft-vixie-dnsop-
 that a client without EDNS finds the contact, too; it is not in the authority section, so nobody takes the refusal for
 a negative answer of the zone itself (RFC 2308).
 
+A client that asks for it gets the reason as JSON (`resolver.structured`).
+
 All but the question is prebuilt, once for each entry and kind of question, and kept with the Ground.
 """
 
@@ -45,6 +47,7 @@ from feeds.message.words import (
 )
 from feeds.rule import Action
 from resolver.policy import Ground, Hit, Source
+from resolver.structured import DNS_OPERATOR_POLICY, structured
 
 EDE_BLOCKED: Final = 15
 EDE_CENSORED: Final = 16
@@ -68,25 +71,34 @@ class _Pieces:
     """What the answers under one Ground share.
 
     `answers` by question type -> (how many, the records); other types get none. `edes` by entry number -> EDE option.
+    `structured` likewise -> the option with all of the JSON, and what to fall back to where that does not fit.
     """
 
-    __slots__ = ("answers", "bits", "edes", "soa")
+    __slots__ = ("answers", "bits", "edes", "soa", "structured")
 
     def __init__(self, ground: Ground) -> None:
         self.answers = _local_answers(ground)
         self.bits = QR | RA | (NXDOMAIN if ground.action is Action.NXDOMAIN else NOERROR)
         self.soa = _soa(ground.source, _contact(ground))
         self.edes: dict[int, bytes] = {}
+        self.structured: dict[int, tuple[bytes, ...]] = {}
 
 
 def blocked_answer(
-    hit: Hit, query: Query, over_tcp: bool, more: Sequence[bytes] = (), options: bytes = b""
+    hit: Hit,
+    query: Query,
+    over_tcp: bool,
+    more: Sequence[bytes] = (),
+    options: bytes = b"",
+    *,
+    as_json: bool = False,
 ) -> bytes | None:
     """The whole reply, ready to send (it fits `query.udp_limit` over UDP); None: send nothing (action drop).
 
     Not for a Hit that `lets_pass`. `more` are encoded records (`building.encode_record`) for the answer section behind
     the CNAME of a `local` name: what the session found at `hit.ground.cname`. `options` are further EDNS options
-    (`building.encode_option`), such as a cookie; they are left out where the query had no OPT.
+    (`building.encode_option`), such as a cookie; they are left out where the query had no OPT. `as_json`: the client
+    asked for a structured error.
     """
     ground = hit.ground
     pieces = ground.pieces
@@ -111,14 +123,18 @@ def blocked_answer(
         # No EDE: over TCP the client will get the true answer.
         start = _start(query.id, pieces.bits | TC | query.flags & _ECHOED)
         return start + _counts(1, 0, 0, 1) + query.question + opt + _length(len(options)) + options
-    ede = pieces.edes.get(hit.number)
-    if ede is None:
-        ede = _keep(pieces, hit)
+    if as_json:
+        edes = pieces.structured.get(hit.number) or _keep_structured(pieces, hit)
+        ede = edes[0]
+    else:
+        ede = pieces.edes.get(hit.number) or _keep(pieces, hit)
     tail = opt + _length(len(options) + len(ede)) + options + ede
     message = start + _counts(1, count, 0, 2) + query.question + answers + pieces.soa + tail
     if len(message) <= limit:
         return message
     short = opt + _length(len(options)) + options
+    if as_json:
+        return _fitted(message, query, count, answers, limit, short, edes)
     return _squeezed(message, query, count, answers, limit, short, ede)
 
 
@@ -144,6 +160,35 @@ def _keep(pieces: _Pieces, hit: Hit) -> bytes:
     code = EDE_BLOCKED if hit.ground.source.foreign else EDE_CENSORED
     ede = pieces.edes[hit.number] = encode_ede(code, explanation(hit))
     return ede
+
+
+def _keep_structured(pieces: _Pieces, hit: Hit) -> tuple[bytes, ...]:
+    if len(pieces.structured) >= MAX_KEPT_TEXTS:
+        pieces.structured.clear()
+    ground = hit.ground
+    foreign = ground.source.foreign
+    whole, short = structured(
+        explanation(hit),
+        contact=_contact(ground),
+        organization=ground.source.authority,
+        sub_error=DNS_OPERATOR_POLICY if foreign else 0,
+    )
+    code = EDE_BLOCKED if foreign else EDE_CENSORED
+    edes = pieces.structured[hit.number] = tuple(encode_ede(code, text) for text in (whole, short, ""))
+    return edes
+
+
+def _fitted(
+    message: bytes, query: Query, count: int, answers: bytes, limit: int, opt: bytes, edes: Sequence[bytes]
+) -> bytes:
+    """The same answer without the SOA, with the first of these EDE options that fits: JSON is not to be cut."""
+    body = query.question + answers
+    for ede in edes:
+        rdlength = len(opt) - 11 + len(ede)
+        made = message[:4] + _counts(1, count, 0, 1) + body + opt[:9] + _length(rdlength) + opt[11:] + ede
+        if len(made) <= limit:
+            return made
+    return _squeezed(message, query, count, answers, limit, opt)
 
 
 def _squeezed(

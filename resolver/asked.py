@@ -21,6 +21,7 @@ class Asked(NamedTuple):
     `exempt`: a rule lets its name pass. `pointed`: the question on its way is the name that this rule points to.
     `host`: the address that answers are counted for, "" where none is (TCP, a proven cookie, this machine).
     `options`: EDNS options that every answer carries. `origin`: the client may and wants to know where it came from.
+    `as_json`: it wants the reason of a refusal for programs (`resolver.structured`).
     """
 
     client: Client
@@ -34,6 +35,7 @@ class Asked(NamedTuple):
     pointed: Hit | None = None
     options: bytes = b""
     origin: bool = False
+    as_json: bool = False
 
 
 def finished(asked: Asked, data: bytes, options: bytes = b"") -> bytes:

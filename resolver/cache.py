@@ -6,6 +6,7 @@ client, since header and question of one name have one length however its case i
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from struct import pack
 
 from feeds.message.building import aged
 from resolver.policy import Hit
@@ -120,3 +121,13 @@ class Cache:
         """Forget everything."""
         self._entries.clear()
         self.bytes = 0
+
+
+def question_key(name: bytes, qtype: int, do: bool, cd: bool) -> bytes:
+    """A question's identity: its name in lower case, its type, and whether DO and CD are set."""
+    return name + pack("!HB", qtype, do | cd << 1)
+
+
+def question_of(key: bytes) -> bytes:
+    """The question section, in lower case, of a `question_key`."""
+    return key[:-1] + b"\0\x01"

@@ -5,12 +5,15 @@ from typing import Final
 from feeds.message import Response
 from feeds.message.building import encode_ede
 from feeds.message.words import OPTION_EDE
+from resolver.structured import DNS_OPERATOR_POLICY, structured
 
 STALE: Final = encode_ede(3)
 CACHED_ERROR: Final = encode_ede(13)
 NOT_READY: Final = encode_ede(14)
 # 15 "Blocked": by the policy of who runs the resolver (section 4.16), as the taking out of private addresses is.
-STRIPPED: Final = encode_ede(15, "private addresses were taken out of the answer")
+_PRIVATE: Final = "private addresses were taken out of the answer"
+STRIPPED: Final = encode_ede(15, _PRIVATE)
+STRIPPED_JSON: Final = encode_ede(15, structured(_PRIVATE, sub_error=DNS_OPERATOR_POLICY)[0])
 STALE_NXDOMAIN: Final = encode_ede(19)
 UNSUPPORTED: Final = encode_ede(21)
 UNREACHABLE: Final = encode_ede(22)

@@ -33,7 +33,7 @@ from resolver import reasons
 from resolver.answer import blocked_answer
 from resolver.asked import OPTION_ORIGIN, Asked, error, finished, origin, policy_options, shortened
 from resolver.asking import Asking, Outstanding, Settled
-from resolver.cache import FAILURE_SECONDS, STALE_SECONDS, Cache, Entry
+from resolver.cache import FAILURE_SECONDS, STALE_SECONDS, Cache, Entry, question_key, question_of
 from resolver.chain import Unbelievable, believed
 from resolver.cookie import OPTION_COOKIE, BadCookie, Cookies
 from resolver.effects import Client, Effect, Reply
@@ -42,6 +42,7 @@ from resolver.limiting import ANSWERS_PER_SECOND, Limiter, kind_of
 from resolver.metrics import NO_CATEGORY, Counters
 from resolver.policy import Hit, Policy
 from resolver.private import PrivateAnswers
+from resolver.structured import OPTION_STRUCTURED
 
 # OPT, NXT-era and transfer types are no questions for a recursor (RFC 6895 section 3.1: 249 to 254, and OPT).
 NO_QUESTIONS = frozenset({0, 41, *range(249, 255)})
@@ -136,8 +137,10 @@ class Session:
                     return self._malformed(client, counted, error_reply(data, FORMERR), now)
                 self.counters.cookies["proven" if proven else "given"] += 1
                 asked = asked._replace(host="" if proven else counted, options=options)
-            if local and option(query.options, OPTION_ORIGIN) is not None:
-                asked = asked._replace(origin=True)
+            wants_origin = local and option(query.options, OPTION_ORIGIN) is not None
+            as_json = option(query.options, OPTION_STRUCTURED) is not None
+            if wants_origin or as_json:
+                asked = asked._replace(origin=wants_origin, as_json=as_json)
         if query.qclass != IN or query.qtype in NO_QUESTIONS or query.signed:
             counts["refused"] += 1
             rcode = NOTAUTH if query.signed else REFUSED
@@ -201,7 +204,7 @@ class Session:
             counts["refused"] += 1
             return self._reply(asked, finished(asked, reply(query, NOERROR, sections=_RFC8482, an=1)))
         cd = query.flags & CD != 0
-        key = _key(query.key, query.qtype, query.do, cd)
+        key = question_key(query.key, query.qtype, query.do, cd)
         entry = self.cache.get(key, now)
         if entry is not None and now - entry.stored < entry.lifetime:
             counters.cache_hits += 1
@@ -241,7 +244,7 @@ class Session:
 
     def _settled(self, settled: Settled, now: float, out: list[Effect]) -> None:
         what, response = settled.outstanding, settled.response
-        question = _question(what.key)
+        question = question_of(what.key)
         try:
             if response is None:
                 raise Unbelievable("no answer")
@@ -290,7 +293,7 @@ class Session:
             entry.recheck_at = now + RECHECK_SECONDS
             self._serve_stale(what, now, out)
             return
-        failure = pack("!6H", 0, QR | SERVFAIL, 1, 0, 0, 0) + _question(what.key)
+        failure = pack("!6H", 0, QR | SERVFAIL, 1, 0, 0, 0) + question_of(what.key)
         self.cache.put(what.key, Entry(failure, (), now, FAILURE_SECONDS))
         options = reasons.of_upstream(response) or reasons.UNREACHABLE
         for waiter in what.waiters:
@@ -335,7 +338,7 @@ class Session:
         return entry.verdict
 
     def _judge(self, key: bytes, entry: Entry, policy: Policy, hour: int) -> Hit | None:
-        return policy.judge_answer(read_response(entry.message, _question(key)), hour)
+        return policy.judge_answer(read_response(entry.message, question_of(key)), hour)
 
     def _blocked(self, hit: Hit, waiter: Asked, now: float) -> Sequence[Effect]:
         """The answer that the rule wants, now or, where it points to a name, when that name is known."""
@@ -349,12 +352,12 @@ class Session:
             self._seen(hit)
         if ground.cname is not None and query.qtype in (A, AAAA):
             return self._local(hit, waiter, ground.cname, now)
-        data = blocked_answer(hit, query, waiter.tcp, options=policy_options(hit, waiter))
+        data = blocked_answer(hit, query, waiter.tcp, options=policy_options(hit, waiter), as_json=waiter.as_json)
         return self._reply(waiter, data, "blocked") if data is not None else ()
 
     def _local(self, hit: Hit, waiter: Asked, name: bytes, now: float) -> Sequence[Effect]:
         """A rule that points to a name: clients do not follow an alias themselves, so its addresses come with it."""
-        key = _key(name, waiter.query.qtype, False, False)
+        key = question_key(name, waiter.query.qtype, False, False)
         entry = self.cache.get(key, now)
         out: list[Effect] = []
         if entry is not None and entry.fresh(now):
@@ -369,12 +372,12 @@ class Session:
 
     def _give_local(self, hit: Hit, waiter: Asked, answers: Sequence[Record], now: float, out: list[Effect]) -> None:
         more = [encode_record(r.owner, r.rtype, min(r.ttl, MAX_LOCAL_TTL), r.rdata) for r in answers]
-        data = blocked_answer(hit, waiter.query, waiter.tcp, more, policy_options(hit, waiter))
+        data = blocked_answer(hit, waiter.query, waiter.tcp, more, policy_options(hit, waiter), as_json=waiter.as_json)
         if data is not None:
             out += self._reply(waiter, data, "blocked")
 
     def _answers(self, key: bytes, entry: Entry, now: float) -> Sequence[Record]:
-        return read_response(entry.aged(now), _question(key)).answers
+        return read_response(entry.aged(now), question_of(key)).answers
 
     def _seen(self, hit: Hit) -> None:
         """A canary was asked for through us: the prober's proof that this resolver enforces."""
@@ -386,17 +389,7 @@ class Session:
         if entry.authentic and (asked.query.do or asked.query.flags & AD):
             flags |= AD
         if entry.stripped:
-            options += reasons.STRIPPED
+            options += reasons.STRIPPED_JSON if asked.as_json else reasons.STRIPPED
         if asked.origin:
             options += origin(f"{source} {self.health[entry.upstream].label}")
         return finished(asked, replayed(message, asked.query, flags=flags), options)
-
-
-def _key(name: bytes, qtype: int, do: bool, cd: bool) -> bytes:
-    """A question's identity: its name in lower case, its type, and whether DO and CD are set."""
-    return name + pack("!HB", qtype, do | cd << 1)
-
-
-def _question(key: bytes) -> bytes:
-    """The question section, in lower case, of a `_key`."""
-    return key[:-1] + b"\0\x01"

@@ -58,6 +58,11 @@ def test_dig_takes_our_cookie_and_finds_it_good_the_second_time(dig, live):
     assert live.metrics()['blocker_dns_cookies_total{result="proven"}'] == before + 1
 
 
+def test_dig_asks_for_a_structured_error_and_gets_json(dig):
+    seen = dig("www.bad.com", "A", "+ednsopt=26")
+    assert 'EDE: 16 (Censored): ({"c":["mailto:objections@tpa.example"],"j":"entry tpa:1;' in seen
+
+
 @pytest.mark.parametrize("how", ["+noedns", "+dnssec", "+cdflag", "+tcp", "+adflag"])
 def test_no_way_of_asking_gets_past_a_rule(dig, how):
     seen = dig("www.bad.com", "A", how)
