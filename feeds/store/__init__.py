@@ -12,6 +12,7 @@
     held.json          the change that the brake holds back
     clock              the latest time ever seen
     counters.json      pulls by result
+    resolver.image     the release compiled by the resolver, so that its next start need not (`resolver.image`)
     lock               flock; whoever changes anything here holds it
 
 DIGEST in a directory's name is of its note.json, which holds the digests of the other files: so a truncated or

@@ -1,12 +1,16 @@
 """A list compiled once into one read-only file that every process and lane maps and asks; pure but for the map.
 
 Theory. A name is looked up by the integer that its wire bytes spell (lower case, big-endian), taken modulo a prime of
-60 bits that is drawn anew for each image and told to nobody (Karp and Rabin, 1987). Two given names agree with a
-chance below 10**-14, since their difference has at most 34 such primes among its divisors; so nobody can register or
-ask for names that crowd one place of the table. It was chosen over SipHash and BLAKE2 because a compiled lane gets the
-hashes of a name and all its parents in one pass from the right, a multiplication an octet, and Python gets one from
-two integer operations. No verdict rests on it: names are compared whole.
+60 bits that is drawn anew for each image and never leaves the machine (Karp and Rabin, 1987). Two names agree with a
+chance below 10**-14, since their difference has at most 34 such primes among its divisors and there are 10**16 of
+them; so nobody can register or ask for names that crowd one place of the table. It was chosen over SipHash and BLAKE2
+because a compiled lane gets the hashes of a name and all its parents in one pass from the right, a multiplication an
+octet, and Python gets one from two integer operations. No verdict rests on it: names are compared whole.
 
+    head        512 octets: "BLOCKIMG", version u32 (1), order u32 (0x01020304), the file's size u64, prime u64, what
+                it was made from (32 octets), checksum of all after the head (BLAKE2b, 32 octets), offset and size (u64)
+                of each `form.Section`, zeros; the last 32 are the checksum of those before. Sections begin at multiples
+                of 64 octets
     hash(name)  = x = int(name) mod prime;  m = (x xor (x >> 31)) * 0x9E3779B97F4A7C15 mod 2**64
     filter      word ((m mod 2**32) * words) >> 32 of 64 bits has bits m & 63 and (m >> 6) & 63 set, or the name is not
                 there; of names that are not there about 6 in 100 pass
@@ -24,6 +28,7 @@ two integer operations. No verdict rests on it: names are compared whole.
 
 There are a filter and a table for exact names and a pair for subtrees. Records end with 256 octets of padding, so
 that a comparison may run past the last. Numbers are in the machine's own byte order: an image is not carried about.
+The checksums find damage, not malice: whoever can write an image where it is looked for could write the rules as well.
 
     form      the head: sections, checksums; what is damaged, cut or foreign is refused
     building  (target, value) in, a file out, in one pass

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from feeds.manifest import Canary
 from feeds.message.building import encode_name
-from feeds.rule import Action, Rule
+from feeds.name import DomainName
+from feeds.rule import Action, Category, NameTarget, Rule, Scope
 from resolver.image import Image, build, new_memory, random_prime
 from resolver.policy import Ground, Hit, Layer
 from resolver.policy.layer import numbered
@@ -48,9 +49,20 @@ def told(hit: Hit | None) -> object:
     )  # fmt: skip
 
 
+@st.composite
+def rules_and_clashes(draw: st.DrawFn) -> list[Rule]:
+    """Rules of which some are for a canary's name, where the canary counts."""
+    targets = st.builds(NameTarget, st.sampled_from(["a.example", "b.example"]).map(DomainName), st.sampled_from(Scope))
+    clashes = draw(st.lists(targets, max_size=4, unique=True))
+    made = [
+        Rule(target, Action.NODATA, f"prov:{n}", Category.SPAM, "D", HOUR + 1) for n, target in enumerate(clashes, 50)
+    ]
+    return draw(rule_lists()) + made
+
+
 @settings(max_examples=300)
 @given(
-    rule_lists(), primes, hours, st.lists(st.one_of(names, names.map(lambda n: n + ".example")), max_size=8),
+    rules_and_clashes(), primes, hours, st.lists(st.one_of(names, names.map(lambda n: n + ".example")), max_size=8),
     st.lists(addresses, max_size=5),
 )  # fmt: skip
 def test_an_image_and_the_policy_in_memory_agree_on_every_name_and_address(

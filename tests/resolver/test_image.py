@@ -200,6 +200,20 @@ def test_the_image_beside_a_list_is_used_while_the_list_is_the_same(tmp_path: Pa
     assert image.by_name(encode_name("two.com"), HOUR).ground.source.foreign
 
 
+def test_a_name_that_a_list_has_many_times_is_one_rule(tmp_path: Path):
+    names = plain_list(tmp_path, *(f"n{i % 40}.com" for i in range(2000)), "192.0.3.1", "192.0.3.1")
+    _compiled, image = loaded(Origin(plain=names))
+    assert len(image) == 41
+    assert all(image.by_name(encode_name(f"n{i}.com"), HOUR) for i in range(40))
+
+
+def test_where_no_copy_can_be_kept_the_release_is_enforced_all_the_same(tmp_path: Path):
+    keep(tmp_path / "not-there" / KEPT_NAME, image_memory(*RULES))
+    (tmp_path / KEPT_NAME).mkdir()
+    keep(tmp_path / KEPT_NAME, image_memory(*RULES))
+    assert [path.name for path in tmp_path.iterdir()] == [KEPT_NAME]
+
+
 @pytest.mark.data
 @pytest.mark.slow
 def test_a_million_names_take_40_octets_each_seconds_to_build_and_no_time_to_open(real_list, memory):
