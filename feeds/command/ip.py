@@ -9,8 +9,9 @@ import click
 from feeds.command.ip_follow import follow
 from feeds.command.ip_render import config, render
 from feeds.command.ip_why import why
-from feeds.command.ip_wish import Wish, options_for, wish_of
+from feeds.command.ip_wish import Wish, carried_options, options_for, wish_of
 from feeds.ipfilter import metrics
+from feeds.ipfilter.carried import WAYS
 from feeds.ipfilter.kernel import run
 from feeds.ipfilter.plan import Plan, address_count, prefix_count
 from feeds.ipfilter.target import TARGETS
@@ -40,7 +41,8 @@ ip.add_command(why)
 
 
 @ip.command("plan", help=_("Show what an apply would change in the kernel, and its checksum; changes nothing."))
-@options_for(TARGETS)
+@options_for([*TARGETS, *WAYS])
+@carried_options
 @_metrics_option
 def plan_(as_json: bool, metrics_file: Path | None, **options: Any) -> None:
     wish = wish_of(**options)
@@ -49,7 +51,7 @@ def plan_(as_json: bool, metrics_file: Path | None, **options: Any) -> None:
         metrics.write(metrics_file, plan, wish.now)
     answer(as_json, _plan_json(wish, plan), _plan_text(wish, plan))
     if plan.empty:
-        hint(_("Nothing to do: the kernel holds what it shall hold."))
+        hint(_("Nothing to do: {target} holds what it shall hold.").format(target=plan.target))
     else:
         hint(
             _("Next: `blocker ip apply {target} --checksum {checksum}`, with the same options").format(
@@ -59,7 +61,8 @@ def plan_(as_json: bool, metrics_file: Path | None, **options: Any) -> None:
 
 
 @ip.command("apply", help=_("Carry out the plan of this checksum, in one transaction, and read it back."))
-@options_for(TARGETS)
+@options_for([*TARGETS, *WAYS])
+@carried_options
 @click.option("--checksum", cls=SpokenOption, help=N_("The checksum that `blocker ip plan` showed."))
 @click.option(
     "--lapse",
@@ -82,8 +85,8 @@ def apply_(as_json: bool, checksum: str | None, lapse: bool, metrics_file: Path 
         # A lapse that adds nothing leaves the time of the last whole apply: the alert on drift looks at it.
         metrics.write(metrics_file, done, wish.now, wish.now if done.empty else None)
     data = {**_counts(replace(done, wanted=after.filter)), "applied": not plan.empty, "checksum": done.checksum}
-    sentence = _("The kernel now drops {four} IPv4 and {six} IPv6 prefixes of serial {serial}.").format(
-        four=prefix_count(after.filter, 4), six=prefix_count(after.filter, 6), serial=plan.serial
+    sentence = _("{target} now drops {four} IPv4 and {six} IPv6 prefixes of serial {serial}.").format(
+        target=plan.target, four=prefix_count(after.filter, 4), six=prefix_count(after.filter, 6), serial=plan.serial
     )
     answer(as_json, data, sentence)
     if not done.empty:

@@ -15,10 +15,11 @@ from typing import Any
 
 import click
 
-from feeds.command.ip_wish import Wish, options_for, wish_of
+from feeds.command.ip_wish import Wish, carried_options, options_for, wish_of
 from feeds.command.state import now
 from feeds.errors import Failure, Held
 from feeds.ipfilter import metrics
+from feeds.ipfilter.carried import WAYS
 from feeds.ipfilter.due import Due
 from feeds.ipfilter.kernel import run
 from feeds.ipfilter.plan import prefix_count
@@ -33,7 +34,8 @@ EVERY_SECONDS = 5.0
 
 
 @click.command(help=_("Apply every new release and every lapse, for ever; what is in the kernel at the end stays."))
-@options_for(TARGETS)
+@options_for([*TARGETS, *WAYS])
+@carried_options
 @click.option(
     "--every",
     "every_seconds",
@@ -135,7 +137,7 @@ class _Voice:
             )
             self._print({"result": "applied", **done}, text)
         elif over or not self.last:
-            self._print({"result": "unchanged"}, _("the kernel holds what it shall hold"))
+            self._print({"result": "unchanged"}, _("the target holds what it shall hold"))
 
     def complain(self, failure: Failure) -> None:
         """Say a fault, once."""

@@ -1,6 +1,5 @@
 """`blocker ip render` and `blocker ip config`: text for a tool, a router or a firewall; nothing is changed."""
 
-import ipaddress
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import click
 
 from feeds import durable
-from feeds.command.ip_wish import Wish, options_for, wish_of
+from feeds.command.ip_wish import Wish, address_of, hops_of, next_hop_option, options_for, wish_of
 from feeds.errors import Rejected
 from feeds.ipfilter.routers import FORMS
 from feeds.ipfilter.routers.form import Form, Order, Setup
@@ -30,14 +29,7 @@ def _routes(command: Callable[..., Any]) -> Callable[..., Any]:
                 cls=SpokenOption,
                 help=N_("Announce prefixes as blackhole routes, with communities 65535:666 and no-export."),
             ),
-            click.option(
-                "--next-hop",
-                "next_hops",
-                multiple=True,
-                metavar="ADDRESS",
-                cls=SpokenOption,
-                help=N_("The address that your routers discard; once for each IP version. Needed by --rtbh."),
-            ),
+            next_hop_option,
             click.option(
                 "--flowspec",
                 is_flag=True,
@@ -81,7 +73,7 @@ def render(
         raise click.UsageError(
             _("{target} replaces all of the old at once: --previous is not needed").format(target=target)
         )
-    wish = wish_of(target=target, **options)
+    wish = wish_of(target=target, reached=target in TARGETS, **options)
     if form is None:
         sayable, lasting = wish.target.sayable(wish.wanted.filter), wish.lasting(wish.lifetime_hours)
         lines = wish.target.script(sayable, wish.hooks, wish.heading(), lasting).splitlines()
@@ -128,7 +120,7 @@ def config(
         raise click.UsageError(_("what is announced over BGP needs --asn and --peer"))
     if form.needs_local and local is None:
         raise click.UsageError(_("{target} needs --local, the address that it speaks from").format(target=target))
-    neighbour, speaker = (_address(text) if text else "" for text in (peer, local))
+    neighbour, speaker = (address_of(text) if text else "" for text in (peer, local))
     own = asn or 0
     text = "\n".join(form.setup(Setup(rtbh, flowspec, hops, own, neighbour, peer_asn or own, speaker)))
     answer(as_json, {"target": target, "config": text + "\n"}, text)
@@ -145,17 +137,10 @@ def _check(target: str, form: Form | None, rtbh: bool, flowspec: bool, next_hops
             )
     if form and form.must_announce and not (rtbh or flowspec):
         raise click.UsageError(_("{target} announces routes: choose --rtbh, --flowspec or both").format(target=target))
-    hops: dict[int, str] = {ipaddress.ip_address(_address(text)).version: _address(text) for text in next_hops}
+    hops = hops_of(next_hops)
     if rtbh and not hops:
         raise click.UsageError(_("--rtbh needs --next-hop, the address that your routers discard"))
     return hops
-
-
-def _address(text: str) -> str:
-    try:
-        return str(ipaddress.ip_address(text))
-    except ValueError:
-        raise click.UsageError(_("«{text}» is no address").format(text=text)) from None
 
 
 def _order(wish: Wish, form: Form, rtbh: bool, flowspec: bool, hops: dict[int, str]) -> Order:

@@ -1,6 +1,8 @@
 """What every command of `blocker ip` starts from: the accepted release, its options, and the filter they make."""
 
+import ipaddress
 import re
+import shlex
 import socket
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ import click
 from feeds.command.state import now, state_option
 from feeds.errors import Problem, Rejected, Unavailable
 from feeds.ipfilter import ipset, nftables
+from feeds.ipfilter.carried import WAYS, target_of
 from feeds.ipfilter.kernel import run
 from feeds.ipfilter.lifetime import HOUR_SECONDS, Lasting, lifetimes
 from feeds.ipfilter.plan import Plan
@@ -39,6 +42,7 @@ class Wish:
     """What the options of a command ask for."""
 
     name: str
+    chosen: Target | None
     accepted: Accepted
     rules: tuple[Rule, ...]
     exceptions: tuple[Prefix, ...]
@@ -50,7 +54,8 @@ class Wish:
 
     @property
     def target(self) -> Target:
-        return TARGETS[self.name]
+        assert self.chosen is not None, self.name  # noqa: S101 - only forms that are just rendered have none
+        return self.chosen
 
     def heading(self, flowspec: bool = False) -> list[str]:
         manifest = self.accepted.manifest
@@ -120,6 +125,43 @@ def options_for(names: Iterable[str]) -> Callable[[Callable[..., Any]], Callable
         return command
 
     return add
+
+
+next_hop_option = click.option(
+    "--next-hop",
+    "next_hops",
+    multiple=True,
+    metavar="ADDRESS",
+    cls=SpokenOption,
+    help=N_("The address that your routers discard; once for each IP version. Needed by --rtbh, exabgp and gobgp."),
+)
+
+
+def carried_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options of a command that also reaches targets behind a file."""
+    for option in reversed(
+        (
+            click.option(
+                "--file",
+                type=click.Path(path_type=Path, dir_okay=False),
+                cls=SpokenOption,
+                help=N_("bird, frr, exabgp, gobgp, pf, plain: the file that holds what was told to the target."),
+            ),
+            click.option(
+                "--run",
+                "told",
+                metavar="COMMAND",
+                cls=SpokenOption,
+                help=N_(
+                    "For the same: the command after a change, instead of the usual one; {file} and {changes} in it "
+                    "are replaced. Empty: none."
+                ),
+            ),
+            next_hop_option,
+        )
+    ):
+        command = option(command)
+    return command
 
 
 exceptions_option = click.option(
@@ -194,22 +236,57 @@ def wish_of(
     max_networks: int,
     devices: tuple[str, ...] = (),
     lifetime_hours: int | None = None,
+    file: Path | None = None,
+    told: str | None = None,
+    next_hops: Sequence[str] = (),
+    reached: bool = True,
     checked: bool = True,
 ) -> Wish:
-    """What these options ask for; raises Unavailable, Rejected, and unless `checked` is False, Held."""
+    """What these options ask for; raises Unavailable, Rejected, and unless `checked` is False, Held.
+
+    `reached` is False for a target that is only rendered.
+    """
+    if target not in WAYS and (file or told is not None or next_hops):
+        raise click.UsageError(
+            _("--file, --run and --next-hop are for these targets: {able}").format(able=", ".join(WAYS))
+        )
     if (nftables.INGRESS in hooks) != bool(devices):
         raise click.UsageError(_("--hook ingress and --device belong together"))
     if not all(re.fullmatch(r"[A-Za-z0-9._@:-]{1,15}", device) for device in devices):
         raise click.UsageError(_("a device is named by 1 to 15 letters, digits, dots, colons, hyphens"))
+    chosen = TARGETS.get(target) or (carried(target, file, told, next_hops) if reached else None)
     accepted, moment = release_of(state)
     rules = accepted.release().in_force(moment)
     free = exceptions_of(exceptions) if exceptions else ()
     made = wanted(rules, free)
     order = nftables.places(hooks, devices)
-    wish = Wish(target, accepted, tuple(rules), free, made, order, moment, lifetime_hours, devices)
+    wish = Wish(target, chosen, accepted, tuple(rules), free, made, order, moment, lifetime_hours, devices)
     if checked:
         wish.check(max_addresses, max_networks)
     return wish
+
+
+def carried(target: str, file: Path | None, told: str | None, next_hops: Sequence[str]) -> Target:
+    """The target behind a file that these options name; raises UsageError."""
+    hops = hops_of(next_hops)
+    if WAYS[target].needs_hops and next_hops == ():
+        raise click.UsageError(
+            _("{target} needs --next-hop, the address that your routers discard").format(target=target)
+        )
+    return target_of(target, file, None if told is None else tuple(shlex.split(told)), hops)
+
+
+def hops_of(texts: Sequence[str]) -> dict[int, str]:
+    """Next hops by IP version; raises UsageError."""
+    return {ipaddress.ip_address(address_of(text)).version: address_of(text) for text in texts}
+
+
+def address_of(text: str) -> str:
+    """An address as it is written everywhere; raises UsageError."""
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise click.UsageError(_("«{text}» is no address").format(text=text)) from None
 
 
 def release_of(state: Path) -> tuple[Accepted, datetime]:

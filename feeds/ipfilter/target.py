@@ -61,18 +61,22 @@ class Target:
         """
         if plan.empty:
             return plan.held
-        if not self._changed(plan):
-            self._load(self.script(plan.wanted, hooks, heading, plan.lasting), run)
+        self.carry(plan, hooks, heading, run)
         after = self.read(run)
         if (after.filter, after.uses) != (plan.wanted, plan.uses):
             raise Unavailable(
-                _("the kernel holds something else than it was just given"),
+                _("{target} holds something else than it was just given").format(target=self.name),
                 kept=_("whatever it holds now; nothing more was changed"),
                 then=_("find out what else writes to these sets, then look at `blocker ip plan {target}`").format(
                     target=self.name
                 ),
             )
         return after
+
+    def carry(self, plan: Plan, hooks: Sequence[str], heading: Sequence[str], run: Run) -> None:
+        """Change what the target holds, without a look at what came of it. Raises Unavailable."""
+        if not self._changed(plan):
+            self._load(self.script(plan.wanted, hooks, heading, plan.lasting), run)
 
     def _changed(self, plan: Plan) -> bool:
         """Did the short way work? Where it does not, because somebody else was quicker, the long one remains."""

@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +19,7 @@ from feeds.ipfilter.routers.form import Order, Setup
 from feeds.ipfilter.wanted import wanted
 from feeds.rule import hours
 from tests.golden.sample import NOW, RULES, rule
+from tests.golden.state import state
 
 pytestmark = [pytest.mark.interop, pytest.mark.root]
 
@@ -266,8 +269,81 @@ def test_exabgp_announces_and_withdraws_what_is_appended_to_its_commands(
 def test_gobgp_announces_and_deletes_what_the_script_says(
     bird: Router, need_program: Callable[[str, str], str]
 ) -> None:
-    gobgpd = need_program("gobgpd", "gobgpd")
-    need_program("gobgp", "gobgpd")
+    gobgp(bird, need_program("gobgpd", "gobgpd"))
+    (bird.folder / "add.sh").write_text(text("gobgp", BOTH))
+    assert bird.run("sh", str(bird.folder / "add.sh")) == ""
+    heard(bird)
+    (bird.folder / "del.sh").write_text(changes("gobgp"))
+    assert bird.run("sh", str(bird.folder / "del.sh")) == ""
+    forgotten(bird)
+
+
+BLOCKER = shutil.which("blocker", path=str(Path(sys.executable).parent)) or "blocker"
+HOP_WORDS = ("--next-hop", HOPS[4], "--next-hop", HOPS[6])
+
+
+def planned(made: Router, target: str, *options: str) -> dict[str, object]:
+    said = made.run(BLOCKER, "ip", "plan", target, "--state", str(made.folder / "state"), "--json", *options)
+    plan: dict[str, object] = json.loads(said[: said.rindex("}") + 1])
+    return plan
+
+
+def applied(made: Router, target: str, *options: str) -> str:
+    """Plan and apply with the real command, as an engineer does."""
+    checksum = str(planned(made, target, *options)["checksum"])
+    words = ("--state", str(made.folder / "state"), "--checksum", checksum)
+    return made.run(BLOCKER, "ip", "apply", target, *words, *options)
+
+
+def told(made: Router, target: str, *options: str) -> None:
+    """What is listed is heard and discarded; what is withdrawn is forgotten, and nothing else."""
+    state(made.folder / "state", BOTH)
+    assert f"{target} now drops 1 IPv4 and 1 IPv6" in applied(made, target, *options)
+    made.until(lambda: "blackhole 198.51.100.7" in made.routes() and "blackhole 2001:db8:1::5" in made.routes())
+    assert planned(made, target, *options)["empty"] is True
+    state(made.folder / "state", REST, serial=8)
+    assert f"{target} now drops 0 IPv4 and 1 IPv6" in applied(made, target, *options)
+    forgotten(made)
+
+
+def test_apply_carries_releases_to_bird_and_takes_back_what_it_refuses(bird: Router) -> None:
+    folder, file = bird.folder, bird.folder / "blocker.conf"
+    file.write_text("")
+    config = "\n".join(FORMS["bird"].setup(Setup(True, False, HOPS, 64512, "127.0.0.2", 64513, "127.0.0.1")))
+    config = config.replace("/etc/bird/blocker.conf", str(file))
+    config = config.replace("local as 64512;", "local 127.0.0.1 as 64512; multihop; connect delay time 1;")
+    config = config.replace("neighbor 127.0.0.2 as", "neighbor 127.0.0.2 port 1790 as")
+    ours = f"router id 192.0.2.250;\nprotocol device {{ }}\n{config}\n"
+    (folder / "ours.conf").write_text(ours)
+    bird.start("bird", "-f", "-c", str(folder / "ours.conf"), "-s", str(folder / "ours.ctl"))
+    bird.until(lambda: "blocker_out" in bird.run("birdc", "-s", str(folder / "ours.ctl"), "show", "protocols"))
+    options = ("--file", str(file), "--run", f"birdc -s {folder}/ours.ctl configure")
+    told(bird, "bird", *options)
+
+    before = file.read_text()
+    (folder / "ours.conf").write_text(ours + "nonsense;\n")
+    state(folder / "state", BOTH, serial=9)
+    assert "birdc refuses" in applied(bird, "bird", *options)
+    assert file.read_text() == before
+
+
+def test_apply_tells_exabgp_only_the_changes(bird: Router, need_program: Callable[[str, str], str]) -> None:
+    exabgp = need_program("exabgp", "exabgp")
+    commands = bird.folder / "blocker.commands"
+    config = setup("exabgp").replace("/run/exabgp/blocker.commands", str(commands))
+    config = config.replace(
+        "local-address 127.0.0.1;", "local-address 127.0.0.1;\n\trouter-id 192.0.2.250;\n\tconnect 1790;"
+    )
+    (bird.folder / "exabgp.conf").write_text(config)
+    env = {"exabgp.daemon.user": "root", "exabgp.api.cli": "false", "exabgp.tcp.bind": ""}
+    bird.start(exabgp, str(bird.folder / "exabgp.conf"), env=env)
+    told(bird, "exabgp", "--file", str(commands), *HOP_WORDS)
+    assert commands.read_text().count("198.51.100.7") == 2
+    assert commands.read_text().count("2001:db8:1::5") == 1
+
+
+def gobgp(made: Router, gobgpd: str) -> None:
+    """Start GoBGP with our config and the extras that it needs on one loopback."""
     extra = (
         '[neighbors.transport.config]\nremote-port = 1790\nlocal-address = "127.0.0.1"\n'
         "[neighbors.ebgp-multihop.config]\nenabled = true\n"
@@ -275,15 +351,15 @@ def test_gobgp_announces_and_deletes_what_the_script_says(
     )
     config = setup("gobgp").replace("[[neighbors.afi-safis]]", extra + "[[neighbors.afi-safis]]", 1)
     config = config.replace('router-id = "192.0.2.1"', 'router-id = "192.0.2.250"\nport = -1')
-    (bird.folder / "gobgp.toml").write_text(config)
-    bird.start(gobgpd, "-f", str(bird.folder / "gobgp.toml"), "--api-hosts", "127.0.0.1:50051")
-    bird.until(lambda: "192.0.2.250" in bird.run("gobgp", "global"))
-    (bird.folder / "add.sh").write_text(text("gobgp", BOTH))
-    assert bird.run("sh", str(bird.folder / "add.sh")) == ""
-    heard(bird)
-    (bird.folder / "del.sh").write_text(changes("gobgp"))
-    assert bird.run("sh", str(bird.folder / "del.sh")) == ""
-    forgotten(bird)
+    (made.folder / "gobgp.toml").write_text(config)
+    made.start(gobgpd, "-f", str(made.folder / "gobgp.toml"), "--api-hosts", "127.0.0.1:50051")
+    made.until(lambda: "192.0.2.250" in made.run("gobgp", "global"))
+
+
+def test_apply_tells_gobgp_only_the_changes(bird: Router, need_program: Callable[[str, str], str]) -> None:
+    gobgp(bird, need_program("gobgpd", "gobgpd"))
+    told(bird, "gobgp", "--file", str(bird.folder / "routes"), *HOP_WORDS)
+    assert not (bird.folder / "routes.changes").exists()
 
 
 def test_what_the_tests_announce_is_two_families_whole_and_limited() -> None:
