@@ -3,6 +3,7 @@
 import base64
 import re
 import socket
+import ssl
 import subprocess
 import time
 import urllib.request
@@ -270,6 +271,39 @@ def test_over_tls_a_certificate_lets_in_and_none_or_another_does_not(served: Ser
     # A key is as good over TLS as without.
     found = records(run(*common, "-y", f"hmac-sha256:short:{SECRET}", "+noall", "+answer"))
     assert len(found) == 2 * WINDOW + 3
+
+
+def over_tls(served: Served, newest: ssl.TLSVersion) -> ssl.SSLSocket:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.maximum_version = newest
+    context.set_alpn_protocols(["dot"])
+    context.load_cert_chain(served.here / "client" / "cert.pem", served.here / "client" / "key.pem")
+    stream = socket.create_connection(("127.0.0.1", served.tls), timeout=10)
+    try:
+        return context.wrap_socket(stream)
+    except OSError:
+        stream.close()
+        raise
+
+
+def test_over_one_tls_connection_pipelined_requests_are_answered_in_their_order(served: Served) -> None:
+    wanted = [(1, "SOA"), (2, "AXFR"), (3, "SOA"), (4, "AXFR")]
+    wires = [dns.message.make_query(ZONE, qtype, id=number).to_wire() for number, qtype in wanted]
+    with over_tls(served, ssl.TLSVersion.TLSv1_3) as stream:
+        assert stream.selected_alpn_protocol() == "dot"
+        stream.sendall(b"".join(len(wire).to_bytes(2) + wire for wire in wires))
+        found: dict[int, int] = {}
+        while found.get(4, 0) < 2 * WINDOW + 3:
+            message = dns.message.from_wire(message_from(stream), one_rr_per_rrset=True)
+            found[message.id] = found.get(message.id, 0) + len(message.answer)
+    assert found == {1: 1, 2: 2 * WINDOW + 3, 3: 1, 4: 2 * WINDOW + 3}
+    assert list(found) == [1, 2, 3, 4]
+
+
+def test_tls_older_than_1_3_is_refused(served: Served) -> None:
+    with pytest.raises(ssl.SSLError):
+        over_tls(served, ssl.TLSVersion.TLSv1_2)
 
 
 def test_promtool_takes_the_metrics(served: Served, need_program: NeedProgram) -> None:
