@@ -95,12 +95,26 @@ rpz:
 """
 
 # Prefixes mean nothing to Knot, so it gets the form without them. `true` needs lua-cqueues: without it Knot says so
-# at its start. It then reads the file by itself whenever that is replaced, in every process.
+# at its start. It then reads the file by itself whenever that is replaced, in every process. The SOA of DENY_MSG lets
+# a refusal be kept for three hours, so it is written anew with five minutes: then what is unblocked is found again.
 KNOT = """\
 -- {before} {file_first}
 --     {follow_5}
 -- {above}
-policy.add(policy.rpz(policy.DENY_MSG('{message}', kres.extended_error.CENSORED), '{file}', true))
+local deny = policy.DENY_MSG(nil, kres.extended_error.CENSORED)
+local function refuse(state, req)
+    req:set_extended_error(kres.extended_error.CENSORED, '{message}')
+    local done, answer = deny(state, req), req.answer
+    if answer ~= nil then
+        answer:clear_payload()
+        req:ensure_edns()
+        answer:begin(kres.section.AUTHORITY)
+        answer:put(answer:qname(), 300, answer:qclass(), kres.type.SOA,
+            answer:qname() .. '\\6nobody\\7invalid\\0' .. ('\\0\\0\\1\\44'):rep(5))
+    end
+    return done
+end
+policy.add(policy.rpz(refuse, '{file}', true))
 
 # {after} {file_first}
 #     {follow_6}

@@ -100,12 +100,16 @@ def test_knot_reads_the_file_anew_from_the_printed_stanza(tmp_path: Path, need_p
     with case.following(stanza), running(command, case.port, f"probe.{APEX}", log):
         case.follows("nxdomain", log)
         done = subprocess.run(
-            ["dig", "+noall", "+comments", "@127.0.0.1", "-p", str(case.port), f"n50.{APEX}"],
+            ["dig", "+noall", "+comments", "+authority", "@127.0.0.1", "-p", str(case.port), f"n50.{APEX}"],
             capture_output=True,
             text=True,
             timeout=10,
         )
-    assert "EDE: 16 (Censored)" in done.stdout
+    assert "EDE: 16 (Censored): (blocked by decision" in done.stdout, done.stdout
+    assert "status: NXDOMAIN" in done.stdout
+    # Nobody keeps a refusal longer than five minutes.
+    soa = next(line.split() for line in done.stdout.splitlines() if "\tSOA\t" in line)
+    assert (soa[0], soa[1], soa[-1]) == (f"n50.{APEX}.", "300", "300")
     assert "127.0.0.1#" not in log.read_text()
 
 
