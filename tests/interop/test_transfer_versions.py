@@ -216,5 +216,8 @@ def test_forty_versions_reach_four_resolvers_whole_and_within_five_seconds(
             assert {seen(one.port, f"{name}.{APEX}") for name in LET} <= passed, one.program
         time.sleep(5.5)
         said = json.loads((store.path / "zone.json").read_text())["secondaries"]
+    for one in resolvers:
+        text = one.log.read_text()
+        assert [name for name in listed if name in text] == [], f"{one.program} logs who asked for what"
     assert {name: said[name][ZONE]["form"] for name in programs[:3]} == dict.fromkeys(programs[:3], "ixfr")
     assert {said[name][ZONE]["serial"] // 1000 for name in programs[:3]} == {VERSIONS}
