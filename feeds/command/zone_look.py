@@ -28,13 +28,16 @@ def status(state: Path, as_json: bool) -> None:
 
 
 def _rows(found: dict[str, Any], moment: datetime) -> list[dict[str, Any]]:
-    """`lag` is how long the present content has been there without this secondary having it, in seconds."""
+    """`lag` is how long the present content has been there without this secondary having it, in seconds.
+
+    It is None for a zone that the secondary never fetched: nobody has to fetch all of them.
+    """
     rows = []
     for name, zones in sorted(found.get("secondaries", {}).items()):
         for zone, seen in sorted(zones.items()):
             shown = found.get("zones", {}).get(zone)
             serial, lag = seen.get("serial"), None
-            if shown is not None:
+            if shown is not None and serial is not None:
                 behind = moment - datetime.fromisoformat(shown["since"])
                 lag = 0 if serial == shown["serial"] else max(0, int(behind.total_seconds()))
             rows.append(

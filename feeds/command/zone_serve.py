@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from feeds.command.service import Listen, label
 from feeds.command.state import now, state_option
 from feeds.errors import Failure, Unavailable
 from feeds.language import _
+from feeds.message.building import name_text
 from feeds.store import Store
 from feeds.systemd import Notifier
 from feeds.terminal import answer, complain, json_option
@@ -104,8 +106,11 @@ class _Service:
         self._watch = Watch(store, settings.zones, settings.catalog)
         self._watch.open()
         self._fetched = Fetched(store)
-        zones = [name_text(wire) for wire in self._watch.lines]
-        self._fetched.resume(zones, [secondary.name for secondary in settings.secondaries])
+        names = [secondary.name for secondary in settings.secondaries]
+        self._fetched.resume(self._watch.lines, names)
+        # The status shows those, too, that never came.
+        for name, zone in product(names, map(name_text, self._watch.lines)):
+            self._fetched.secondaries.setdefault(name, {}).setdefault(zone, {})
         primary = Primary(self._watch.lines, settings.secondaries)
         self._serving = Serving(primary, reactor, lambda sent: self._fetched.note(sent, now()))
         self._last_said = ""

@@ -248,11 +248,14 @@ def test_transfers_are_bounded_for_each_secondary_and_in_all() -> None:
         stream.dataReceived(framed(query()))
     assert [other.ended() for _stream, other in held] == [False, False, True]
     held[2][0].connectionLost()
-    stream, other = made.connect("192.0.2.2")
-    stream.dataReceived(framed(query()))
-    other.take()
-    assert not other.ended()
-    assert made.serving.counts.over_quota == {"transfers": 1}
+    others = [made.connect("192.0.2.2") for _n in range(2)]
+    for stream, _other in others:
+        stream.dataReceived(framed(query()))
+    assert [other.ended() for _stream, other in others] == [False, True]
+    others[1][0].connectionLost()
+    others[0][1].take()
+    assert len(made.seen) == 1
+    assert made.serving.counts.over_quota == {"transfers": 2}
     # The SOA costs nothing and is told to whoever may have it.
     stream, other = made.connect()
     stream.dataReceived(framed(query("SOA")))
