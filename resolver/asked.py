@@ -44,7 +44,8 @@ def finished(asked: Asked, data: bytes, options: bytes = b"") -> bytes:
     limit = MAX_TCP_BYTES if asked.tcp else query.udp_limit
     if not query.udp_size:
         return finish(data, query, limit)
-    options = asked.options + options
+    if asked.options:
+        options = asked.options + options
     opt = encode_opt(do=query.do, options=options) if options else _OPTS[query.do]
     return finish(data, query, limit, opt)
 

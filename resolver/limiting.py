@@ -8,7 +8,6 @@ Kept is one moment for each network and kind (the generic cell rate algorithm, I
 so far would have been paid for at exactly the rate. Addresses live here, in memory, for as long as the table has room.
 """
 
-from collections import OrderedDict
 from socket import AF_INET6, inet_pton
 from typing import Final
 
@@ -27,30 +26,30 @@ class Limiter:
 
     def __init__(self, per_second: int, max_networks: int = MAX_NETWORKS) -> None:
         self._cost = 1.0 / per_second
-        self._max = max_networks
-        self._paid: OrderedDict[tuple[str | bytes, str], float] = OrderedDict()
+        self._half = max_networks // 2
+        # Until when the answers so far are paid for, by network and kind. Who is not seen while one table fills up is
+        # forgotten with the other, so a flood of forged sources does not wash out a network that is limited.
+        self._paid: dict[tuple[str | bytes, str], float] = {}
+        self._before: dict[tuple[str | bytes, str], float] = {}
         self._slipped = 0
 
     def __len__(self) -> int:
         """Networks and kinds in the table."""
-        return len(self._paid)
+        return len(self._paid) + len(self._before)
 
     def over(self, host: str, kind: str, now: float) -> bool:
         """Is one more answer of that kind to this address too much? If not, it is counted."""
-        paid, key = self._paid, (network(host), kind)
-        until = paid.get(key)
+        key = (network(host), kind)
+        until = self._paid.get(key)
         if until is None:
-            if len(paid) >= self._max:
-                paid.popitem(last=False)
-            paid[key] = now + self._cost
-            return False
-        # The network used longest ago goes first, so a flood of forged sources does not wash out a limited one.
-        paid.move_to_end(key)
+            if len(self._paid) >= self._half:
+                self._paid, self._before = {}, self._paid
+            until = self._paid[key] = self._before.pop(key, now)
         if until < now:
             until = now
         elif until - now > BURST_SECONDS:
             return True
-        paid[key] = until + self._cost
+        self._paid[key] = until + self._cost
         return False
 
     def slips(self) -> bool:

@@ -87,6 +87,7 @@ class Session:
         self.cookies = Cookies(rng.randbytes)
         self.private = PrivateAnswers(config.private_names)
         self.limiter = Limiter(config.rate_limit) if config.rate_limit else None
+        self._over = self.limiter.over if self.limiter is not None else _never
         self.wall = 0.0
         self._state = 0
 
@@ -188,9 +189,6 @@ class Session:
     def _malformed(self, client: Client, host: str, data: bytes, now: float) -> Sequence[Effect]:
         return () if host and self._over(host, "error", now) and not self._slips() else (Reply(client, data),)
 
-    def _over(self, host: str, kind: str, now: float) -> bool:
-        return self.limiter is not None and self.limiter.over(host, kind, now)
-
     def _slips(self) -> bool:
         slips = self.limiter is not None and self.limiter.slips()
         self.counters.limited["shortened" if slips else "dropped"] += 1
@@ -215,7 +213,8 @@ class Session:
             if hit is not None and not hit.lets_pass(asked.tcp):
                 return self._blocked(hit, asked, now)
             counts["cached"] += 1
-            return self._reply(asked, self._answer(entry.aged(now), asked, entry, "cache"))
+            data = self._answer(entry.aged(now), asked, entry, "cache")
+            return self._reply(asked, data) if asked.host else (Reply(asked.client, data),)
         counters.cache_misses += 1
         if not query.flags & RD:
             # Without RD a client asks what is known already; nothing is, and it shall not learn more than that.
@@ -385,11 +384,16 @@ class Session:
             self.counters.canaries[hit.ground.action] = self.wall
 
     def _answer(self, message: bytes, asked: Asked, entry: Entry, source: str, options: bytes = b"") -> bytes:
-        flags = message[3] & 15
-        if entry.authentic and (asked.query.do or asked.query.flags & AD):
+        flags, query = message[3] & 15, asked.query
+        if entry.authentic and (query.do or query.flags & AD):
             flags |= AD
         if entry.stripped:
             options += reasons.STRIPPED_JSON if asked.as_json else reasons.STRIPPED
         if asked.origin:
             options += origin(f"{source} {self.health[entry.upstream].label}")
-        return finished(asked, replayed(message, asked.query, flags=flags), options)
+        return finished(asked, replayed(message, query, flags=flags), options)
+
+
+def _never(_host: str, _kind: str, _now: float) -> bool:
+    """The limit of a resolver that has none."""
+    return False
