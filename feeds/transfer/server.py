@@ -21,6 +21,7 @@ from feeds.transfer.notifying import Notifying
 from feeds.transfer.primary import MALFORMED, REFUSALS, Answer, Primary
 from feeds.transfer.tls import peer_pin
 
+_MAPPED = "::ffff:"
 _length = Struct("!H").pack
 
 
@@ -83,7 +84,7 @@ class Serving:
 
 def plain_address(host: str) -> str:
     """192.0.2.1 where a socket for both families says ::ffff:192.0.2.1."""
-    return host.removeprefix("::ffff:") if "." in host else host
+    return host.removeprefix(_MAPPED) if "." in host else host
 
 
 class Datagrams(DatagramProtocol):
@@ -110,8 +111,12 @@ class Datagrams(DatagramProtocol):
 
     def send(self, message: bytes, addr: tuple[str, int]) -> None:
         """Nobody waits here for what cannot be sent; the other side asks again."""
+        host, port = addr
+        if "." in host and ":" not in host and ":" in self.transport.getHost().host:
+            # `[::]` serves both families.
+            host = f"{_MAPPED}{host}"
         with suppress(OSError, InvalidAddressError, MessageLengthError):
-            self.transport.write(message, addr)
+            self.transport.write(message, (host, port))
 
 
 class Streams(Factory):

@@ -93,14 +93,15 @@ def test_an_endpoint_that_cannot_be_reached_stops_nothing() -> None:
 
 
 class Sent:
-    def __init__(self) -> None:
+    def __init__(self, host: str = "192.0.2.53") -> None:
+        self.host = host
         self.sent: list[tuple[dns.message.Message, tuple[str, int]]] = []
 
     def write(self, message: bytes, addr: tuple[str, int]) -> None:
         self.sent.append((dns.message.from_wire(message, one_rr_per_rrset=True), addr))
 
     def getHost(self) -> IPv4Address:
-        return IPv4Address("UDP", "192.0.2.53", 53)
+        return IPv4Address("UDP", self.host, 53)
 
 
 def by_datagram(data: bytes, host: str = "192.0.2.1", line: FakeLine | None = None) -> tuple[Primaried, Sent]:
@@ -148,6 +149,18 @@ def test_who_is_not_known_is_refused_and_no_longer_than_he_asked() -> None:
     # An answer to nothing is not answered: no two servers talk for ever.
     made, transport = by_datagram(dns.message.make_response(dns.message.from_wire(query("SOA"))).to_wire())
     assert transport.sent == []
+
+
+def test_a_notify_reaches_both_families_from_a_socket_of_both_and_its_answer_counts() -> None:
+    made, transport = Primaried(), Sent("::")
+    datagrams = Datagrams(made.serving)
+    datagrams.makeConnection(transport)  # type: ignore[arg-type]
+    made.serving.notifying.tell(TWO, FakeLine())  # type: ignore[arg-type]
+    assert [to for _message, to in transport.sent] == [("::ffff:192.0.2.2", 53), ("2001:db8::2", 5353)]
+    for message, to in list(transport.sent):
+        datagrams.datagramReceived(dns.message.make_response(message).to_wire(), to)
+    assert len(made.serving.notifying) == 0
+    assert made.serving.counts.notifies_acknowledged == {("two", ZONE): 2}
 
 
 # Streams
