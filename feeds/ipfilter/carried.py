@@ -36,13 +36,15 @@ class Way:
     """How a form reaches its program. `{file}` in `command` is the file, `{changes}` what is to be changed.
 
     `says` must be in what the command prints, where its exit status is no answer; `refuses` must begin none of its
-    lines. `appends` says that the program itself reads what is appended to the file.
+    lines, but for those that begin with `forgives`: what an interrupted change has done already. `appends` says that
+    the program itself reads what is appended to the file.
     """
 
     file: str
     command: tuple[str, ...] = ()
     says: str = ""
     refuses: str = ""
+    forgives: str = "% Refusing to remove a non-existent route"
     needs_hops: bool = False
     appends: bool = False
 
@@ -116,7 +118,8 @@ class FileTarget(Target):
             return
         way = WAYS[self.name]
         printed = run([word.format(**places) for word in self.command], "")
-        bad = [line for line in printed.splitlines() if way.refuses and line.startswith(way.refuses)]
+        lines = [line for line in printed.splitlines() if not line.startswith(way.forgives)]
+        bad = [line for line in lines if way.refuses and line.startswith(way.refuses)]
         if bad or (self.command == way.command and way.says not in printed):
             why = bad[0] if bad else next(iter(reversed(printed.strip().splitlines())), _("it gave no reason"))
             raise Unavailable(

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -119,6 +120,19 @@ class Router:
             )
         )
 
+    def stop(self) -> None:
+        """End all that was started."""
+        for process in self.started:
+            try:
+                os.killpg(process.pid, signal.SIGTERM)
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait(5)
+            except ProcessLookupError:
+                pass
+        self.started.clear()
+
     def routes(self) -> str:
         """What the kernel of the router discards."""
         return self.run("ip", "route", "show", "table", "66") + self.run("ip", "-6", "route", "show", "table", "66")
@@ -175,15 +189,7 @@ def router(folder: Path) -> Iterator[Router]:
         made.until(lambda: "upstream" in made.birdc("show protocols"))
         yield made
     finally:
-        for process in made.started:
-            try:
-                os.killpg(process.pid, signal.SIGTERM)
-                process.wait(5)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait(5)
-            except ProcessLookupError:
-                pass
+        made.stop()
         subprocess.run(["ip", "netns", "del", namespace], check=False, timeout=30)
 
 
@@ -360,6 +366,46 @@ def test_apply_tells_gobgp_only_the_changes(bird: Router, need_program: Callable
     gobgp(bird, need_program("gobgpd", "gobgpd"))
     told(bird, "gobgp", "--file", str(bird.folder / "routes"), *HOP_WORDS)
     assert not (bird.folder / "routes.changes").exists()
+
+
+def test_apply_tells_frr_only_the_changes_and_it_announces_them(
+    need_program: Callable[[str, str], str], bird: Router
+) -> None:
+    need_program("vtysh", "frr")
+    # Its daemons give up their rights, and the folders of the tests belong to root.
+    folder = Path(tempfile.mkdtemp(prefix="blkfrr"))
+    shutil.chown(folder, "frr", "frr")
+    try:
+        for daemon, more in (("zebra", ()), ("staticd", ()), ("bgpd", ("-p", "0"))):
+            places = ("-i", f"{folder}/{daemon}.pid", "-z", f"{folder}/zebra.sock", "--vty_socket", str(folder))
+            bird.start(f"/usr/lib/frr/{daemon}", *places, "-A", "127.0.0.1", "-P", "0", "-f", "/dev/null", *more)
+            bird.until((folder / f"{daemon}.vty").exists)
+        # FRR takes no address of 127.0.0.0/8 for a neighbour that can be reached.
+        for address in ("10.99.0.1/24", "10.99.0.2/24", "fd99::1/64"):
+            bird.run("ip", "addr", "add", address, "dev", "lo")
+        conf = bird.folder / "router.conf"
+        conf.write_text(conf.read_text().replace("127.0.0.", "10.99.0."))
+        bird.birdc("configure")
+        config = setup("frr").replace("127.0.0.2", "10.99.0.2")
+        extra = ("port 1790", "ebgp-multihop", "update-source 10.99.0.1", "timers connect 1")
+        config = config.replace(
+            " neighbor 10.99.0.2 remote-as 64513",
+            "\n".join(
+                (
+                    " bgp router-id 192.0.2.250",
+                    " neighbor 10.99.0.2 remote-as 64513",
+                    *(f" neighbor 10.99.0.2 {each}" for each in extra),
+                )
+            ),
+        )
+        (bird.folder / "frr.conf").write_text(config)
+        said = bird.run("vtysh", "--vty_socket", str(folder), "-f", str(bird.folder / "frr.conf"))
+        assert "%" not in said, said
+        command = f"vtysh --vty_socket {folder} -f {{changes}}"
+        told(bird, "frr", "--file", str(bird.folder / "routes"), "--run", command)
+    finally:
+        bird.stop()
+        shutil.rmtree(folder)
 
 
 def test_what_the_tests_announce_is_two_families_whole_and_limited() -> None:
