@@ -3,11 +3,14 @@
 import random
 import socket
 import subprocess
+import time
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import dns.message
 import dns.query
 import dns.rdatatype
+import dns.tsig
 import dns.xfr
 import dns.zone
 import pytest
@@ -16,7 +19,7 @@ from feeds.store import Store
 from tests.golden.sample import rule
 from tests.interop.rpz_sets import APEX, free_port
 from tests.interop.test_transfer_bind import BLOCKER, ZONE, accept, serving
-from tests.interop.test_transfer_clients import ORIGIN, PLAIN, Served, exactly, ready, settings_file
+from tests.interop.test_transfer_clients import ORIGIN, PLAIN, SECRET, Served, exactly, ready, settings_file
 
 pytestmark = pytest.mark.interop
 
@@ -66,6 +69,30 @@ def test_transfers_that_break_at_random_points_leave_nothing_behind(large_store:
         assert len(zone.nodes) == 2 * LARGE + 1
         assert served.counted("transfers_total", form="axfr", secondary="plain", zone=ZONE) == 1
     assert "Traceback" not in (here / "serve.log").read_text()
+
+
+def test_slow_readers_keep_their_own_places_and_delay_nobody_else(large_store: Store) -> None:
+    here, port, metrics = large_store.path.parent, free_port(), free_port()
+    served = Served(here, large_store, port, 0, metrics)
+    key = dns.tsig.Key("short.", SECRET, "hmac-sha256")
+    with (
+        serving(settings_file(here), large_store, port, here / "serve.log", "--metrics", f"127.0.0.1:{metrics}"),
+        ExitStack() as held,
+    ):
+        ready(port)
+        for _n in range(4):
+            held.enter_context(begin(port)).recv(100)
+        fifth = held.enter_context(begin(port))
+        with suppress(ConnectionResetError):
+            assert fifth.recv(100) == b""
+        zone, began = dns.zone.Zone(ORIGIN), time.monotonic()
+        query = dns.xfr.make_query(zone, keyring=key)[0]
+        dns.query.inbound_xfr("127.0.0.1", zone, query, port=port, lifetime=30)
+        took = time.monotonic() - began
+        assert len(zone.nodes) == 2 * LARGE + 1
+        assert took < 10
+        assert served.counted("quota_refusals_total", quota="transfers") == 1
+        assert served.counted("transfers_total", form="axfr", secondary="plain", zone=ZONE) == 0
 
 
 def take_and_kill(file: Any, zone: dns.zone.Zone, server: subprocess.Popen[bytes]) -> None:
