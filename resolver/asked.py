@@ -1,16 +1,21 @@
 """One query on its way through the session, and the last step of every answer to it. Pure."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from feeds.message import Query
 from feeds.message.building import encode_opt, encode_option, finish, reply
 from feeds.message.words import TC
+from resolver.answer import blocked_answer
 from resolver.effects import Client
 from resolver.policy import Hit, Policy
 
 MAX_TCP_BYTES = 65_535
 # Of the range for local use (RFC 6891 section 9): a client on this machine asks where an answer came from.
 OPTION_ORIGIN = 65_313
+OPTION_PADDING = 12
+PADDED_BYTES = 468
+OPT_BYTES = 11
 BADCOOKIE = 23
 _OPTS = (encode_opt(), encode_opt(do=True))
 
@@ -21,7 +26,8 @@ class Asked(NamedTuple):
     `exempt`: a rule lets its name pass. `pointed`: the question on its way is the name that this rule points to.
     `host`: the address that answers are counted for, "" where none is (TCP, a proven cookie, this machine).
     `options`: EDNS options that every answer carries. `origin`: the client may and wants to know where it came from.
-    `as_json`: it wants the reason of a refusal for programs (`resolver.structured`).
+    `as_json`: it wants the reason of a refusal for programs (`resolver.structured`). `padded`: it
+    came encrypted and with padding, so its answers are padded, too, and their length tells nobody anything.
     """
 
     client: Client
@@ -36,6 +42,7 @@ class Asked(NamedTuple):
     options: bytes = b""
     origin: bool = False
     as_json: bool = False
+    padded: bool = False
 
 
 def finished(asked: Asked, data: bytes, options: bytes = b"") -> bytes:
@@ -46,6 +53,8 @@ def finished(asked: Asked, data: bytes, options: bytes = b"") -> bytes:
         return finish(data, query, limit)
     if asked.options:
         options = asked.options + options
+    if asked.padded:
+        options += padding(len(data) + OPT_BYTES + len(options))
     opt = encode_opt(do=query.do, options=options) if options else _OPTS[query.do]
     return finish(data, query, limit, opt)
 
@@ -72,9 +81,19 @@ def origin(text: str) -> bytes:
     return encode_option(OPTION_ORIGIN, text.encode())
 
 
-def policy_options(hit: Hit, asked: Asked) -> bytes:
-    """What a blocked answer carries; with `policy AUTHORITY SERIAL TARGET` where the client wants the origin."""
-    if not asked.origin:
-        return asked.options
-    source = hit.ground.source
-    return asked.options + origin(f"policy {source.authority} {source.serial} {hit.target}")
+def refused(hit: Hit, asked: Asked, more: Sequence[bytes] = ()) -> bytes | None:
+    """What the rule wants the client to be told, as `blocked_answer`, with all that this client asked to have."""
+    options = asked.options
+    if asked.origin:
+        source = hit.ground.source
+        options += origin(f"policy {source.authority} {source.serial} {hit.target}")
+    data = blocked_answer(hit, asked.query, asked.tcp, more, options, as_json=asked.as_json)
+    if data is not None and asked.padded:
+        options += padding(len(data))
+        return blocked_answer(hit, asked.query, asked.tcp, more, options, as_json=asked.as_json)
+    return data
+
+
+def padding(size: int) -> bytes:
+    """The option that fills a message of that many octets up (RFC 8467 section 4.1)."""
+    return encode_option(OPTION_PADDING, bytes(-(size + 4) % PADDED_BYTES))

@@ -22,10 +22,10 @@ SLIP: Final = 2
 
 
 class Limiter:
-    """At most `per_second` answers of a kind to a network for long; `max_networks` bounds the table."""
+    """At most `per_second` answers of a kind to a network for long, 0 for no limit; `max_networks` bounds the table."""
 
     def __init__(self, per_second: int, max_networks: int = MAX_NETWORKS) -> None:
-        self._cost = 1.0 / per_second
+        self._cost = 1.0 / per_second if per_second else 0.0
         self._half = max_networks // 2
         # Until when the answers so far are paid for, by network and kind. Who is not seen while one table fills up is
         # forgotten with the other, so a flood of forged sources does not wash out a network that is limited.

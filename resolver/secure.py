@@ -17,6 +17,7 @@ class SecureListener(TLSMemoryBIOFactory):
         wrapped: Any = listener
         super().__init__(context, isClient=False, wrappedFactory=wrapped)
         self._listener = listener
+        listener.secure = True
 
     def buildProtocol(self, addr: Any) -> Any:
         """None where there is no room: Twisted itself would wrap the None of the listener."""

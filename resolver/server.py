@@ -213,6 +213,7 @@ class StreamListener(Factory):
     ) -> None:
         self.edge = edge
         self.local = local
+        self.secure = False
         self.limits = limits
         self.open_by_address = open_by_address
         self.reactor = reactor
@@ -315,7 +316,7 @@ class StreamConnection(Protocol):
             self._pending += 1
             try:
                 effects = edge.session.query(
-                    message, StreamClient(self), True, before, self._listener.local, self._host
+                    message, StreamClient(self), True, before, self._listener.local, self._host, self._listener.secure
                 )
             except Exception as error:
                 edge.fault(error)

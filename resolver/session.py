@@ -30,8 +30,7 @@ from feeds.message.words import (
     A,
 )
 from resolver import reasons
-from resolver.answer import blocked_answer
-from resolver.asked import OPTION_ORIGIN, Asked, error, finished, origin, policy_options, shortened
+from resolver.asked import OPTION_ORIGIN, OPTION_PADDING, Asked, error, finished, origin, refused, shortened
 from resolver.asking import Asking, Outstanding, Settled
 from resolver.cache import FAILURE_SECONDS, STALE_SECONDS, Cache, Entry, question_key, question_of
 from resolver.chain import Unbelievable, believed
@@ -86,8 +85,7 @@ class Session:
         )
         self.cookies = Cookies(rng.randbytes)
         self.private = PrivateAnswers(config.private_names)
-        self.limiter = Limiter(config.rate_limit) if config.rate_limit else None
-        self._over = self.limiter.over if self.limiter is not None else _never
+        self.limiter = Limiter(config.rate_limit)
         self.wall = 0.0
         self._state = 0
 
@@ -110,15 +108,23 @@ class Session:
         return self.asking.wake_at
 
     def query(
-        self, data: bytes, client: Client, tcp: bool, now: float, local: bool = False, host: str = ""
+        self,
+        data: bytes,
+        client: Client,
+        tcp: bool,
+        now: float,
+        local: bool = False,
+        host: str = "",
+        secure: bool = False,
     ) -> Sequence[Effect]:
         """A client's message. `tcp`: it came over a stream, so its sender is who it says and size is no concern.
 
         `local`: only this machine can have sent it, so it may learn which upstream an answer came from, and its
         answers are not counted. `host`: the client's address as text; without one there are no cookies and no limit.
+        `secure`: it came over TLS.
         """
         counts = self.counters.tcp if tcp else self.counters.udp
-        counted = "" if tcp or local or self.limiter is None else host
+        counted = "" if tcp or local or not self.config.rate_limit else host
         try:
             query = read_query(data)
         except Malformed as fault:
@@ -140,8 +146,9 @@ class Session:
                 asked = asked._replace(host="" if proven else counted, options=options)
             wants_origin = local and option(query.options, OPTION_ORIGIN) is not None
             as_json = option(query.options, OPTION_STRUCTURED) is not None
-            if wants_origin or as_json:
-                asked = asked._replace(origin=wants_origin, as_json=as_json)
+            padded = secure and option(query.options, OPTION_PADDING) is not None
+            if wants_origin or as_json or padded:
+                asked = asked._replace(origin=wants_origin, as_json=as_json, padded=padded)
         if query.qclass != IN or query.qtype in NO_QUESTIONS or query.signed:
             counts["refused"] += 1
             rcode = NOTAUTH if query.signed else REFUSED
@@ -182,15 +189,15 @@ class Session:
 
     def _reply(self, asked: Asked, data: bytes, kind: str = "") -> Sequence[Effect]:
         """Tell the client this, unless its network has had too many answers of that kind."""
-        if asked.host and self._over(asked.host, kind or kind_of(data), asked.started):
+        if asked.host and self.limiter.over(asked.host, kind or kind_of(data), asked.started):
             return (Reply(asked.client, shortened(asked)),) if self._slips() else ()
         return (Reply(asked.client, data),)
 
     def _malformed(self, client: Client, host: str, data: bytes, now: float) -> Sequence[Effect]:
-        return () if host and self._over(host, "error", now) and not self._slips() else (Reply(client, data),)
+        return () if host and self.limiter.over(host, "error", now) and not self._slips() else (Reply(client, data),)
 
     def _slips(self) -> bool:
-        slips = self.limiter is not None and self.limiter.slips()
+        slips = self.limiter.slips()
         self.counters.limited["shortened" if slips else "dropped"] += 1
         return slips
 
@@ -351,7 +358,7 @@ class Session:
             self._seen(hit)
         if ground.cname is not None and query.qtype in (A, AAAA):
             return self._local(hit, waiter, ground.cname, now)
-        data = blocked_answer(hit, query, waiter.tcp, options=policy_options(hit, waiter), as_json=waiter.as_json)
+        data = refused(hit, waiter)
         return self._reply(waiter, data, "blocked") if data is not None else ()
 
     def _local(self, hit: Hit, waiter: Asked, name: bytes, now: float) -> Sequence[Effect]:
@@ -371,7 +378,7 @@ class Session:
 
     def _give_local(self, hit: Hit, waiter: Asked, answers: Sequence[Record], now: float, out: list[Effect]) -> None:
         more = [encode_record(r.owner, r.rtype, min(r.ttl, MAX_LOCAL_TTL), r.rdata) for r in answers]
-        data = blocked_answer(hit, waiter.query, waiter.tcp, more, policy_options(hit, waiter), as_json=waiter.as_json)
+        data = refused(hit, waiter, more)
         if data is not None:
             out += self._reply(waiter, data, "blocked")
 
@@ -392,8 +399,3 @@ class Session:
         if asked.origin:
             options += origin(f"{source} {self.health[entry.upstream].label}")
         return finished(asked, replayed(message, query, flags=flags), options)
-
-
-def _never(_host: str, _kind: str, _now: float) -> bool:
-    """The limit of a resolver that has none."""
-    return False

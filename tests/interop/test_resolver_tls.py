@@ -49,6 +49,16 @@ def test_kdig_checks_the_certificate_and_gets_refusals_and_answers(live, pem, ne
     assert "192.0.2.1" in seen["www.good.com"]
 
 
+@pytest.mark.parametrize("name", ["www.bad.com", "www.good.com"])
+def test_a_padded_query_gets_a_padded_answer_over_tls_alone(live, pem, need_program, name):
+    kdig = need_program("kdig", "knot-dnsutils")
+    for port, how, padded in ((live[1], "+tls", True), (live[0].port, "+tcp", False)):
+        command = [kdig, "@127.0.0.1", "-p", str(port), how, "+padding=128", "+edns", name]
+        seen = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False).stdout
+        assert ("PADDING:" in seen) is padded
+        assert ("Received 468 B" in seen) is padded
+
+
 def connected(port: int, pem: tuple[Path, Path]) -> ssl.SSLSocket:
     context = ssl.create_default_context(cafile=str(pem[0]))
     context.set_alpn_protocols(["dot"])

@@ -104,7 +104,7 @@ def test_a_client_that_reads_nothing_cannot_make_answers_pile_up():
     asked = []
 
     class Answering:
-        def query(self, data, client, tcp, now, local, host):
+        def query(self, data, client, tcp, now, local, host, secure):
             asked.append(data)
             return (Reply(client, bytes(60_000)),)
 
