@@ -1,21 +1,22 @@
 """A list compiled once into one read-only file that every process and lane maps and asks; pure but for the map.
 
 Theory. A name is looked up by the integer that its wire bytes spell (lower case, big-endian), taken modulo a prime of
-60 bits that is drawn anew for each image and never leaves the machine (Karp and Rabin, 1987). Two names agree with a
-chance below 10**-14, since their difference has at most 34 such primes among its divisors and there are 10**16 of
-them; so nobody can register or ask for names that crowd one place of the table. It was chosen over SipHash and BLAKE2
-because a compiled lane gets the hashes of a name and all its parents in one pass from the right, a multiplication an
-octet, and Python gets one from two integer operations. No verdict rests on it: names are compared whole.
+30 bits that is drawn anew for each image and never leaves the machine (Karp and Rabin, 1987). Two names agree with a
+chance below 1 in 300,000, since their difference has at most 70 such primes among its divisors and there are 26 million
+of them; so nobody can register or ask for names that crowd one place of the table. It was chosen over SipHash and
+BLAKE2 because a compiled lane gets the hashes of a name and all its parents in one pass from the right, a
+multiplication an octet, and Python gets one from two operations. No verdict rests on it: names are compared whole.
 
     head        512 octets: "BLOCKIMG", version u32 (1), order u32 (0x01020304), the file's size u64, prime u64, what
                 it was made from (32 octets), checksum of all after the head (BLAKE2b, 32 octets), offset and size (u64)
                 of each `form.Section`, zeros; the last 32 are the checksum of those before. Sections begin at multiples
                 of 64 octets
-    hash(name)  = x = int(name) mod prime;  m = (x xor (x >> 31)) * 0x9E3779B97F4A7C15 mod 2**64
-    filter      word ((m mod 2**32) * words) >> 32 of 64 bits has bits m & 63 and (m >> 6) & 63 set, or the name is not
-                there; of names that are not there about 6 in 100 pass
-    table       bucket ((m >> 32) * buckets) >> 32: 64 octets, one cache line:
-                    12 tags (u8: ((m >> 32) mod 255) + 1, 0 is free), 12 places (u32, from the start of the records),
+    hash        h = int(name) mod prime
+    filter      2**k bits; bit h mod 2**k (bit b & 7 of octet b >> 3) is set, or the name is not there; of those that
+                are not there 4 to 8 in 100 pass
+    table       m = ((h xor (h >> 15)) * 0x9E3779B97F4A7C15 mod 2**64) >> 32;
+                bucket (m * buckets) >> 32 is 64 octets, one cache line:
+                    12 tags (u8: (m mod 255) + 1, 0 is free), 12 places (u32, from the start of the records),
                     u32, not 0 if a name of this bucket stands in a later one (wrapping), where the search goes on
     record      value (u64: entry number << 24 | index of its ground), then the wire name; its root ends it
     ground      expiry u32 (hours; holds while hour < expiry; 2**32 - 1 never), action u8, category u8 (255 none), flags

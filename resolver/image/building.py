@@ -1,4 +1,4 @@
-"""Rules in, an image out, in one pass: names go to the file as they come, 12 octets of each stay in memory.
+"""Rules in, an image out, in one pass: names go to the file as they come, 8 octets of each stay in memory.
 
 Prefixes, grounds and their texts are held until the end; of real lists they are the smaller part.
 """
@@ -33,16 +33,17 @@ from resolver.image.form import (
     About,
     Head,
     Section,
-    mixed,
+    hashed,
     new_sum,
+    spread,
     tag_of,
 )
 from resolver.policy.layer import Ground, PrefixSpans, Source, wire
 
 CHUNK_BYTES: Final = 1 << 18
-# Of buckets so full one in sixteen overflows, and of words so full six in a hundred let a stranger pass.
+# Of buckets so full one in thirteen overflows; of filters so full (12 to 24 bits a name) 4 to 8 in 100 strangers pass.
 NAMES_A_BUCKET: Final = 8
-NAMES_A_WORD: Final = 8
+BITS_A_NAME: Final = 12
 _ROOMS = {4: (Section.IPV4_STARTS, Section.IPV4_OWNERS, Section.IPV4_RULES),
           6: (Section.IPV6_STARTS, Section.IPV6_OWNERS, Section.IPV6_RULES)}  # fmt: skip
 
@@ -72,8 +73,8 @@ def build(
         (exact, Section.EXACT_FILTER, Section.EXACT_TABLE),
         (subtree, Section.SUBTREE_FILTER, Section.SUBTREE_TABLE),
     ):
-        words, table, count = names.placed(file)
-        file.put(filter_room, [words.tobytes()])
+        passing, table, count = names.placed(file)
+        file.put(filter_room, [passing])
         file.put(table_room, [table])
         rules += count
     for version, rooms in _ROOMS.items():
@@ -161,26 +162,27 @@ class _Names:
 
     def __init__(self, prime: int) -> None:
         self._prime = prime
-        self._mixes = array("Q")
+        self._hashes = array("I")
         self._places = array("I")
 
     def add(self, name: bytes, place: int) -> None:
-        self._mixes.append(mixed(name, self._prime))
+        self._hashes.append(hashed(name, self._prime))
         self._places.append(place)
 
-    def placed(self, file: _Writing) -> tuple["array[int]", bytearray, int]:
+    def placed(self, file: _Writing) -> tuple[bytearray, bytearray, int]:
         """The filter, the table, and how many names are in it."""
-        mixes, places = self._mixes, self._places
-        words = -(-len(mixes) // NAMES_A_WORD)
-        buckets = -(-len(mixes) // NAMES_A_BUCKET)
-        passing = array("Q", bytes(8 * words))
+        hashes, places = self._hashes, self._places
+        bits = 1 << (len(hashes) * BITS_A_NAME - 1).bit_length() if hashes else 0
+        buckets = -(-len(hashes) // NAMES_A_BUCKET)
+        passing = bytearray(-(-bits // 8))
         table = bytearray(BUCKET_BYTES * buckets)
         numbers = memoryview(table).cast("I")
         first, count = BUCKET_NAMES // 4, 0
-        for mix, place in zip(mixes, places, strict=True):
-            passing[(mix & NONE) * words >> 32] |= 1 << (mix & 63) | 1 << (mix >> 6 & 63)
+        for found, place in zip(hashes, places, strict=True):
+            passing[(found & bits - 1) >> 3] |= 1 << (found & 7)
+            mix = spread(found)
             tag = tag_of(mix)
-            start = ((mix >> 32) * buckets >> 32) * BUCKET_BYTES
+            start = (mix * buckets >> 32) * BUCKET_BYTES
             seat = -1
             while seat < 0:
                 end = start + BUCKET_NAMES
@@ -201,8 +203,8 @@ class _Names:
 
     def _same(self, place: int, other: int, file: _Writing) -> bool:
         """Do two records hold one name? Only where the hashes agree are the names read."""
-        mixes = (self._mixes[bisect_left(self._places, at)] for at in (place, other))
-        return next(mixes) == next(mixes) and file.name_at(place) == file.name_at(other)
+        hashes = (self._hashes[bisect_left(self._places, at)] for at in (place, other))
+        return next(hashes) == next(hashes) and file.name_at(place) == file.name_at(other)
 
 
 def _spans(spans: PrefixSpans, version: int) -> tuple[bytes, bytes, bytes]:

@@ -30,7 +30,7 @@ PREFIX: Final = Struct("=16sQIB3x")
 VALUE: Final = Struct("=Q")
 MULTIPLIER: Final = 0x9E3779B97F4A7C15
 MASK: Final = (1 << 64) - 1
-PRIME_BITS: Final = 60
+PRIME_BITS: Final = 30
 # Their places here are their numbers in the file: a new one goes to the end.
 ACTIONS: Final = (Action.NXDOMAIN, Action.NODATA, Action.PASSTHRU, Action.DROP, Action.TCP_ONLY, Action.LOCAL)
 CATEGORIES: Final = (
@@ -138,19 +138,23 @@ def new_sum(data: bytes | memoryview = b"") -> blake2b:
     return blake2b(data, digest_size=SUM_BYTES)
 
 
-def mixed(key: bytes, prime: int) -> int:
-    """The hash of a lower-cased wire name, 64 bits."""
-    number = int.from_bytes(key) % prime
-    return (number ^ number >> 31) * MULTIPLIER & MASK
+def hashed(key: bytes, prime: int) -> int:
+    """The hash of a lower-cased wire name, PRIME_BITS bits."""
+    return int.from_bytes(key) % prime
 
 
-def tag_of(mix: int) -> int:
-    """A bucket's octet for a name of that hash, 1 to 255."""
-    return (mix >> 32) % 255 + 1
+def spread(found: int) -> int:
+    """A hash spread over 32 bits, which choose its bucket and tag."""
+    return ((found ^ found >> 15) * MULTIPLIER & MASK) >> 32
+
+
+def tag_of(spread_hash: int) -> int:
+    """A bucket's octet for a name, 1 to 255."""
+    return spread_hash % 255 + 1
 
 
 def random_prime(rng: Random) -> int:
-    """A prime of PRIME_BITS bits; one in about 40 odd numbers is one."""
+    """A prime of PRIME_BITS bits; one in about 10 odd numbers is one."""
     top = 1 << PRIME_BITS - 1
     while not _is_prime(number := rng.getrandbits(PRIME_BITS) | top | 1):
         pass

@@ -3,8 +3,9 @@
 import json
 import mmap
 import os
+import sys
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Literal, Self
 
 from feeds.language import _
@@ -25,8 +26,8 @@ from resolver.image.form import (
     Head,
     Section,
     damaged,
-    mixed,
     new_sum,
+    spread,
     tag_of,
 )
 from resolver.policy.layer import GROUND_BITS, GROUND_MASK, NEVER, Ground, Hit, nearest
@@ -84,15 +85,10 @@ class Image:
                 ground = self._ground(value & GROUND_MASK)
                 if hour < ground.expires:
                     return Hit(ground, value >> GROUND_BITS, key, True)
-        if self._subtree:
-            find = self._subtree.find
-            while len(key) > 1:
-                value = find(key)
-                if value >= 0:
-                    ground = self._ground(value & GROUND_MASK)
-                    if hour < ground.expires:
-                        return Hit(ground, value >> GROUND_BITS, key)
-                key = key[key[0] + 1 :]
+        for name, value in self._subtree.ancestors(key):
+            ground = self._ground(value & GROUND_MASK)
+            if hour < ground.expires:
+                return Hit(ground, value >> GROUND_BITS, name)
         return None
 
     def by_addresses(self, addresses: Iterable[tuple[int, int]], hour: int) -> Hit | None:
@@ -138,13 +134,14 @@ class Image:
 class _Names:
     """A filter and its table. Not true where it holds no name."""
 
-    __slots__ = ("_buckets", "_data", "_filter", "_numbers", "_prime", "_records", "_start", "_words")
+    __slots__ = ("_buckets", "_data", "_filter", "_mask", "_numbers", "_prime", "_records", "_start")
 
     def __init__(self, data: mmap.mmap, head: Head, passing: Section, table: Section) -> None:
         self._data = data
         self._prime = head.prime
-        self._filter = _numbers(data, head, passing, "Q")
-        self._words = len(self._filter)
+        start, size = head.places[passing]
+        self._filter = memoryview(data)[start : start + size]
+        self._mask = 8 * size - 1
         self._start, size = head.places[table]
         self._buckets = size // BUCKET_BYTES
         self._numbers = _numbers(data, head, table, "I")
@@ -155,12 +152,28 @@ class _Names:
 
     def find(self, key: bytes) -> int:
         """The value of a name, -1 if it is not there. There must be one name at least."""
-        mix = mixed(key, self._prime)
-        word = self._filter[(mix & NONE) * self._words >> 32]
-        if not (word >> (mix & 63) & word >> (mix >> 6 & 63) & 1):
-            return -1
-        data, tag = self._data, _TAGS[tag_of(mix)]
-        bucket = (mix >> 32) * self._buckets >> 32
+        found = int.from_bytes(key) % self._prime
+        if self._filter[(found & self._mask) >> 3] >> (found & 7) & 1:
+            return self._look_up(key, found)
+        return -1
+
+    def ancestors(self, key: bytes) -> Iterator[tuple[bytes, int]]:
+        """The name itself and those above it, without the root, that are there, with their values."""
+        if not self._buckets:
+            return
+        prime, mask, passing, number = self._prime, self._mask, self._filter, int.from_bytes
+        while len(key) > 1:
+            found = number(key) % prime
+            if passing[(found & mask) >> 3] >> (found & 7) & 1:
+                value = self._look_up(key, found)
+                if value >= 0:
+                    yield key, value
+            key = key[key[0] + 1 :]
+
+    def _look_up(self, key: bytes, found: int) -> int:
+        data, mix = self._data, spread(found)
+        tag = _TAGS[tag_of(mix)]
+        bucket = mix * self._buckets >> 32
         for _bucket in range(self._buckets):
             start = self._start + bucket * BUCKET_BYTES
             seat = data.find(tag, start, start + BUCKET_NAMES)
@@ -168,7 +181,7 @@ class _Names:
                 record = self._records + self._numbers[bucket * 16 + 3 + seat - start]
                 name = record + VALUE.size
                 if data[name : name + len(key)] == key:
-                    return int(VALUE.unpack_from(data, record)[0])
+                    return int.from_bytes(data[record:name], sys.byteorder)
                 seat = data.find(tag, seat + 1, start + BUCKET_NAMES)
             if not self._numbers[bucket * 16 + 15]:
                 break
@@ -209,6 +222,6 @@ class _Prefixes:
         return self._data[start : start + self._size]
 
 
-def _numbers(data: mmap.mmap, head: Head, section: Section, form: Literal["I", "Q"]) -> "memoryview[int]":
+def _numbers(data: mmap.mmap, head: Head, section: Section, form: Literal["I"]) -> "memoryview[int]":
     start, size = head.places[section]
     return memoryview(data)[start : start + size].cast(form)
