@@ -17,7 +17,7 @@ _BY_RCODE: Final = ("answer", "error", "error", "nxdomain", *["error"] * 12)
 # below 1000 a second of each kind, and a burst of four seconds' worth is let through before anything happens.
 ANSWERS_PER_SECOND: Final = 1000
 BURST_SECONDS: Final = 4.0
-MAX_NETWORKS: Final = 65_536
+MAX_NETWORKS: Final = 32_768  # about 8 MB
 SLIP: Final = 2
 
 

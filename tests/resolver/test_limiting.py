@@ -1,10 +1,13 @@
 """How many answers a network gets over UDP, and who is never limited."""
 
+import socket
+
 import dns.flags
 import dns.rcode
 import pytest
 
 from resolver.limiting import ANSWERS_PER_SECOND, BURST_SECONDS, Limiter, network
+from tests.resolver.live import plain_list, resolver, upstream
 from tests.resolver.play import Play, blocks, query
 from tests.resolver.test_cookie import CLIENT_COOKIE, cookie, cookie_of
 
@@ -136,3 +139,31 @@ def test_the_metrics_show_limits_and_cookies_from_the_start():
         'blocker_dns_cookies_total{result="proven"} 0.0',
     ):
         assert line in text
+
+
+def test_a_running_resolver_limits_a_flood_and_writes_no_address_anywhere(tmp_path):
+    options = ["--list", str(plain_list(tmp_path, "bad.com")), "--trial", "--rate-limit", "10"]
+    with (
+        upstream() as double,
+        resolver(tmp_path, [double.address], *options, hosts=("0.0.0.0",)) as live,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as flood,
+    ):
+        flood.bind(("127.0.0.77", 0))
+        flood.settimeout(0.5)
+        for _query in range(300):
+            flood.sendto(query("bad.com"), ("127.0.0.1", live.port))
+        answers = []
+        while len(answers) < 300:
+            try:
+                answers.append(flood.recv(4096))
+            except TimeoutError:
+                break
+        whole = [data for data in answers if not data[2] & 2]
+        assert 40 <= len(whole) < 80
+        assert 90 <= len(answers) - len(whole) <= 140, "half of the rest say TCP"
+        assert live.asks("bad.com", tcp=True).rcode() == dns.rcode.NXDOMAIN
+        shown = live.exposition()
+        assert live.metrics()['blocker_dns_limited_total{result="dropped"}'] > 90
+    for text in (shown, live.log_path.read_text()):
+        assert "127.0.0.77" not in text
+        assert "127.0.0.0/" not in text
