@@ -317,8 +317,8 @@ def test_promtool_takes_the_metrics(served: Served, need_program: NeedProgram) -
 def test_hostile_connections_delay_nobody_else(served: Served) -> None:
     over = served.counted("quota_refusals_total", quota="connections")
     with ExitStack() as held:
-        for n in range(60):
-            # 5 addresses, 12 connections each: a half request, a request without end, nothing at all.
+        for n in range(100):
+            # 5 addresses, 20 connections each, 10 allowed: a half request, one too long (which is ended), nothing.
             stream = held.enter_context(socket.socket())
             stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             stream.bind((f"127.0.1.{n % 5}", 0))
@@ -328,9 +328,10 @@ def test_hostile_connections_delay_nobody_else(served: Served) -> None:
         began = time.monotonic()
         zone = dns.zone.Zone(ORIGIN)
         dns.query.inbound_xfr("127.0.0.1", zone, port=served.port, source=PLAIN, lifetime=10)
-        assert time.monotonic() - began < 2
-        assert served.counted("quota_refusals_total", quota="connections") > over
-        assert served.counted("quota_refusals_total", quota="request") >= 20 * 0.8
+        assert time.monotonic() - began < 5
+        for quota, least in (("connections", over + 1), ("request", 15)):
+            took = until(lambda q=quota, n=least: served.counted("quota_refusals_total", quota=q) >= n, 5)  # type: ignore[misc]
+            assert took < 5, quota
 
 
 def ready(port: int, serial: int = 1000) -> None:
