@@ -3,9 +3,8 @@
 import json
 import mmap
 import os
-import sys
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Literal, Self
 
 from feeds.language import _
@@ -85,10 +84,14 @@ class Image:
                 ground = self._ground(value & GROUND_MASK)
                 if hour < ground.expires:
                     return Hit(ground, value >> GROUND_BITS, key, True)
-        for name, value in self._subtree.ancestors(key):
+        climb = self._subtree.climb
+        found = climb(key)
+        while found is not None:
+            name, value = found
             ground = self._ground(value & GROUND_MASK)
             if hour < ground.expires:
                 return Hit(ground, value >> GROUND_BITS, name)
+            found = climb(name[name[0] + 1 :])
         return None
 
     def by_addresses(self, addresses: Iterable[tuple[int, int]], hour: int) -> Hit | None:
@@ -157,18 +160,19 @@ class _Names:
             return self._look_up(key, found)
         return -1
 
-    def ancestors(self, key: bytes) -> Iterator[tuple[bytes, int]]:
-        """The name itself and those above it, without the root, that are there, with their values."""
+    def climb(self, key: bytes) -> tuple[bytes, int] | None:
+        """The name itself or the nearest above it (the root is none) that is there, with its value."""
         if not self._buckets:
-            return
+            return None
         prime, mask, passing, number = self._prime, self._mask, self._filter, int.from_bytes
         while len(key) > 1:
             found = number(key) % prime
             if passing[(found & mask) >> 3] >> (found & 7) & 1:
                 value = self._look_up(key, found)
                 if value >= 0:
-                    yield key, value
+                    return key, value
             key = key[key[0] + 1 :]
+        return None
 
     def _look_up(self, key: bytes, found: int) -> int:
         data, mix = self._data, spread(found)
@@ -176,13 +180,14 @@ class _Names:
         bucket = mix * self._buckets >> 32
         for _bucket in range(self._buckets):
             start = self._start + bucket * BUCKET_BYTES
-            seat = data.find(tag, start, start + BUCKET_NAMES)
+            end = start + BUCKET_NAMES
+            seat = data.find(tag, start, end)
             while seat >= 0:
                 record = self._records + self._numbers[bucket * 16 + 3 + seat - start]
                 name = record + VALUE.size
                 if data[name : name + len(key)] == key:
-                    return int.from_bytes(data[record:name], sys.byteorder)
-                seat = data.find(tag, seat + 1, start + BUCKET_NAMES)
+                    return int(VALUE.unpack_from(data, record)[0])
+                seat = data.find(tag, seat + 1, end)
             if not self._numbers[bucket * 16 + 15]:
                 break
             bucket = (bucket + 1) % self._buckets
