@@ -13,7 +13,7 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -113,8 +113,7 @@ def _accepted(store: Store, kept: Path, program: str, memory: int) -> tuple[Load
         refused += sum(canary_rule(canary, manifest.authority) is None for canary in manifest.canaries)
         grounds: list[Ground] = []
         found = numbered(accepted.rules(), manifest.canaries, source, grounds)
-        prime = random_prime(SystemRandom())
-        about = build(memory, found, grounds, source=source, refused=refused, made_from=made_from, prime=prime)
+        about = _built(memory, found, grounds, source, refused, made_from)
     rules = accepted.counts["rules"]
     loaded = Loaded(manifest.serial, rules, about.refused, manifest.authority, accepted.damage or damage)
     return loaded, None if fresh else kept
@@ -136,17 +135,29 @@ def _list(path: Path, kept: Path, program: str, memory: int) -> tuple[Loaded, Pa
             )
         source = Source(authority=path.name, serial=0, foreign=True, zone="rpz")
         grounds = [Ground(source, Action.NXDOMAIN)]
-        about = build(
-            memory,
-            ((target, 0) for target in read.targets),
-            grounds,
-            source=source,
-            refused=len(read.refused),
-            made_from=made_from,
-            prime=random_prime(SystemRandom()),
-        )
+        found = ((target, 0) for target in read.targets)
+        about = _built(memory, found, grounds, source, len(read.refused), made_from)
     loaded = Loaded(0, about.rules, about.refused, path.name, damage)
     return loaded, kept if not fresh and kept.exists() else None
+
+
+def _built(
+    memory: int,
+    found: Iterable[tuple[Target, int]],
+    grounds: list[Ground],
+    source: Source,
+    refused: int,
+    made_from: bytes,
+) -> About:
+    prime = random_prime(SystemRandom())
+    try:
+        return build(memory, found, grounds, source=source, refused=refused, made_from=made_from, prime=prime)
+    except OSError as error:
+        raise Unavailable(
+            _("the image cannot be written: {why}").format(why=error.strerror or error),
+            kept=_("the release in force stays"),
+            then=_("see whether the machine ran out of memory"),
+        ) from None
 
 
 def _fetched(kept: Path, made_from: bytes, memory: int) -> tuple[About | None, str]:

@@ -11,7 +11,7 @@ from struct import pack_into
 
 import pytest
 
-from feeds.errors import Untrusted
+from feeds.errors import Unavailable, Untrusted
 from feeds.message.building import encode_name
 from feeds.name import DomainName
 from feeds.rule import Action, Category, NameTarget, Rule, Scope
@@ -256,3 +256,13 @@ def test_building_holds_a_few_octets_a_name_in_memory(memory):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 20_000 * 40 + (1 << 20)
+
+
+def test_memory_that_runs_out_is_said_as_such(tmp_path: Path):
+    memory = new_memory()
+    seal(memory)
+    accept(tmp_path / "state", 1, rule("one.com", number=1))
+    for origin in (Origin(state=tmp_path / "state"), Origin(plain=plain_list(tmp_path, "one.com"))):
+        with pytest.raises(Unavailable, match="the image cannot be written"):
+            origin.load(memory)
+    os.close(memory)
