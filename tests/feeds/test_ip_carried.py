@@ -1,6 +1,9 @@
 """Targets behind a file: what was told is known, only changes are told, and what is refused is taken back."""
 
 import json
+import subprocess
+import sys
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -129,3 +132,26 @@ def test_options_that_do_not_fit_are_wrong_usage(words: tuple[str, ...], says: s
     done = blocker("ip", "plan", *words, "--state", str(tmp_path))
     assert done.returncode == 2
     assert says in " ".join(done.stderr.split())
+
+
+def test_follow_keeps_a_file_at_the_release_and_ends_with_zero(tmp_path: Path) -> None:
+    seven, nine = (rule(f"192.0.2.{n}/32", number=n, expires=LATER) for n in (7, 9))
+    kept, file = state(tmp_path / "state", [seven]), tmp_path / "blocked.txt"
+    program = str(Path(sys.executable).parent / "blocker")
+    words = (program, "ip", "follow", "plain", "--state", str(kept), "--file", str(file), "--every", "0.2")
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL)
+
+    def until(text: str) -> None:
+        end = time.monotonic() + 20
+        while not file.exists() or file.read_text().splitlines()[-1] != text:
+            assert time.monotonic() < end, text
+            time.sleep(0.1)
+
+    try:
+        until("192.0.2.7/32")
+        state(kept, [nine], serial=8)
+        until("192.0.2.9/32")
+        assert "192.0.2.7/32" not in file.read_text()
+    finally:
+        process.terminate()
+        assert process.wait(20) == 0

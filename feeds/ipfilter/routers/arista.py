@@ -1,12 +1,16 @@
-"""Arista EOS: numbered prefix lists as bgpq4 writes them."""
+"""Arista EOS: numbered prefix lists as bgpq4 writes them; with RTBH, tagged static routes to Null0."""
 
 from collections.abc import Iterator
 
-from feeds.ipfilter.routers.form import Form, Order, Setup, list_name, prefixes
-from feeds.ipfilter.routers.ios import EVERYTHING, WORD, paste_lists
+from feeds.ipfilter.routers.form import RTBH_TAG, Form, Order, Setup, list_name, no_before, prefixes
+from feeds.ipfilter.routers.ios import EVERYTHING, WORD, paste_lists, route_maps, rtbh_map
 
 
 def write(order: Order) -> Iterator[str]:
+    if order.rtbh:
+        for version, word in WORD.items():
+            yield from (f"{word} route {prefix} Null0 tag {RTBH_TAG}" for prefix in prefixes(order.filter, version))
+        return
     for version, word in WORD.items():
         name = list_name(version)
         yield f"no {word} prefix-list {name}"
@@ -18,8 +22,26 @@ def write(order: Order) -> Iterator[str]:
             yield f"   seq 1 deny {EVERYTHING[version]}"
 
 
-def setup(_setup: Setup) -> Iterator[str]:
-    yield from paste_lists()
+def setup(setup: Setup) -> Iterator[str]:
+    if not setup.rtbh:
+        yield from paste_lists()
+        return
+    yield from (line.replace("next-hop global ", "next-hop ") for line in route_maps(setup, "ip"))
+    yield f"router bgp {setup.asn}"
+    yield f"   neighbor {setup.peer} remote-as {setup.peer_asn}"
+    yield f"   neighbor {setup.peer} send-community"
+    for version in setup.next_hops:
+        yield f"   address-family ipv{version}"
+        yield f"      redistribute static route-map {rtbh_map(version)}"
+        yield f"      neighbor {setup.peer} activate"
+        yield f"      neighbor {setup.peer} route-map blocker-out out"
 
 
-FORM = Form("arista", write, setup, comment="!")
+FORM = Form(
+    "arista",
+    write,
+    setup,
+    comment="!",
+    announces=frozenset({"rtbh"}),
+    undo=no_before("ip route ", "ipv6 route "),
+)
