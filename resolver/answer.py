@@ -37,6 +37,7 @@ from feeds.message.words import (
     NOERROR,
     NXDOMAIN,
     OPTION_EDE,
+    PLAIN_UDP_BYTES,
     QR,
     RA,
     RD,
@@ -111,12 +112,12 @@ def blocked_answer(
         count, answers = pieces.answers.get(query.qtype) or pieces.answers.get(0, (0, b""))
         if more and query.qtype != CNAME:
             count, answers = count + len(more), answers + b"".join(more)
-    limit = MAX_MESSAGE_BYTES if over_tcp else query.udp_limit
     start = _start(query.id, pieces.bits | query.flags & _ECHOED)
     if not query.udp_size:
         if ground.action is Action.TCP_ONLY:
             return _start(query.id, pieces.bits | TC | query.flags & _ECHOED) + _counts(1, 0, 0, 0) + query.question
         message = start + _counts(1, count, 0, 1) + query.question + answers + pieces.soa
+        limit = _limit(query, over_tcp, message)
         return message if len(message) <= limit else _squeezed(message, query, count, answers, limit)
     opt = _OPT_DO if query.do else _OPT
     if ground.action is Action.TCP_ONLY:
@@ -130,12 +131,18 @@ def blocked_answer(
         ede = pieces.edes.get(hit.number) or _keep(pieces, hit)
     tail = opt + _length(len(options) + len(ede)) + options + ede
     message = start + _counts(1, count, 0, 2) + query.question + answers + pieces.soa + tail
+    limit = _limit(query, over_tcp, message)
     if len(message) <= limit:
         return message
     short = opt + _length(len(options)) + options
     if as_json:
         return _fitted(message, query, count, answers, limit, short, edes)
     return _squeezed(message, query, count, answers, limit, short, ede)
+
+
+def _limit(query: Query, over_tcp: bool, message: bytes) -> int:
+    # Most answers are short, and 512 octets fit whatever the client has said.
+    return MAX_MESSAGE_BYTES if over_tcp or len(message) <= PLAIN_UDP_BYTES else query.udp_limit
 
 
 def explanation(hit: Hit) -> str:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from feeds.message import Query
 from feeds.message.building import encode_opt, encode_option, finish, reply
-from feeds.message.words import TC
+from feeds.message.words import PLAIN_UDP_BYTES, TC
 from resolver.answer import blocked_answer
 from resolver.effects import Client
 from resolver.policy import Hit, Policy
@@ -48,11 +48,13 @@ class Asked(NamedTuple):
 def finished(asked: Asked, data: bytes, options: bytes = b"") -> bytes:
     """The message with its OPT, as far as it fits. Without OPT in the query there is none in the answer."""
     query = asked.query
-    limit = MAX_TCP_BYTES if asked.tcp else query.udp_limit
-    if not query.udp_size:
-        return finish(data, query, limit)
     if asked.options:
         options = asked.options + options
+    # Most answers are short, and 512 octets fit whatever the client has said.
+    short = len(data) + OPT_BYTES + len(options) <= PLAIN_UDP_BYTES
+    limit = MAX_TCP_BYTES if short or asked.tcp else query.udp_limit
+    if not query.udp_size:
+        return finish(data, query, limit)
     if asked.padded:
         options += padding(len(data) + OPT_BYTES + len(options))
     opt = encode_opt(do=query.do, options=options) if options else _OPTS[query.do]
