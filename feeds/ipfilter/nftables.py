@@ -128,10 +128,9 @@ def _edits(held: Filter, wanted: Filter, lasting: Lasting) -> list[netlink.Edit]
         return None
     edits = []
     for version in BITS:
-        before, after = held.whole(version), wanted.whole(version)
-        here, there = set(before), set(after)
-        removed: Intervals = tuple(span for span in before if span not in there)
+        after, here = wanted.whole(version), set(held.whole(version))
         added: Intervals = tuple(span for span in after if span not in here)
+        removed: Intervals = tuple(sorted(here.difference(after)))
         lives: list[int | None] = [None] * len(added)
         if lasting:
             timed = sorted(

@@ -8,7 +8,7 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 from feeds.errors import Held
 from feeds.ipfilter.bulk import interval_texts
@@ -170,5 +170,6 @@ def _common(held: tuple[Box, ...], wish: tuple[Box, ...]) -> tuple[Box, ...]:
 
 def _digest(filter_: Filter, uses: tuple[str, ...], lifetime_seconds: int | None = None) -> str:
     lives = [] if lifetime_seconds is None else [lifetime_seconds]
-    form = json.dumps([asdict(filter_), uses, *lives], sort_keys=True, separators=(",", ":"))
+    sets = [getattr(filter_, name) for name in SET_NAMES]
+    form = json.dumps([sets, uses, *lives], separators=(",", ":"))
     return hashlib.sha256(form.encode()).hexdigest()[:_DIGITS]
