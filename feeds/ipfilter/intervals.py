@@ -21,6 +21,8 @@ Intervals = tuple[Span, ...]
 _span: Callable[[tuple[int, int]], Span] = partial(tuple.__new__, Span)
 # Beyond every address, for a walk that has come to its end.
 _PAST = Span(1 << 130, 1 << 130)
+# As many intervals are compared at once.
+_BLOCK = 256
 
 
 def merged(pairs: Iterable[tuple[int, int]]) -> Intervals:
@@ -69,6 +71,27 @@ def intersect(one: Intervals, other: Intervals) -> Intervals:
     if one == other:
         return one
     return subtract(one, subtract(one, other))
+
+
+def differing(before: Intervals, after: Intervals) -> tuple[Intervals, Intervals]:
+    """(intervals that only `before` has as they are, those that only `after` has); quick where they differ little."""
+    gone: list[Span] = []
+    come: list[Span] = []
+    here, there = 0, 0
+    while here < len(before) and there < len(after):
+        if before[here : here + _BLOCK] == after[there : there + _BLOCK]:
+            here, there = here + _BLOCK, there + _BLOCK
+            continue
+        end = here + _BLOCK
+        while here < min(end, len(before)) and there < len(after):
+            old, new = before[here], after[there]
+            here += old <= new
+            there += new <= old
+            if old < new:
+                gone.append(old)
+            elif new < old:
+                come.append(new)
+    return (*gone, *before[here:]), (*come, *after[there:])
 
 
 def size(intervals: Intervals) -> int:

@@ -17,7 +17,7 @@ from typing import Any
 
 from feeds.errors import Unavailable
 from feeds.ipfilter import netlink
-from feeds.ipfilter.intervals import Intervals, intersect, merged
+from feeds.ipfilter.intervals import differing, intersect, merged
 from feeds.ipfilter.kernel import InKernel, Run, address_of, address_text
 from feeds.ipfilter.lifetime import Lasting
 from feeds.ipfilter.plan import Plan
@@ -128,9 +128,7 @@ def _edits(held: Filter, wanted: Filter, lasting: Lasting) -> list[netlink.Edit]
         return None
     edits = []
     for version in BITS:
-        after, here = wanted.whole(version), set(held.whole(version))
-        added: Intervals = tuple(span for span in after if span not in here)
-        removed: Intervals = tuple(sorted(here.difference(after)))
+        removed, added = differing(held.whole(version), wanted.whole(version))
         lives: list[int | None] = [None] * len(added)
         if lasting:
             timed = sorted(

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feeds.ipfilter.bulk import fewest, interval_texts, keys, spans, texts
-from feeds.ipfilter.intervals import Intervals, cidrs, intersect, merged, size, subtract
+from feeds.ipfilter.intervals import Intervals, cidrs, differing, intersect, merged, size, subtract
 from feeds.ipfilter.kernel import InKernel
 from feeds.ipfilter.plan import Plan
 from feeds.ipfilter.wanted import Filter, wanted
@@ -48,6 +48,24 @@ def test_subtract_and_intersect_are_those_of_sets(one: list[tuple[int, int]], ot
     assert integers(intersect(a, b)) == integers(a) & integers(b)
     assert subtract(a, b) == merged(subtract(a, b))
     assert merged([*subtract(a, b), *intersect(a, b)]) == a
+
+
+few = st.sets(st.integers(0, 1200), max_size=9)
+
+
+@given(few, few)
+def test_differing_is_the_difference_of_the_sets_of_intervals(one: set[int], other: set[int]) -> None:
+    # Even numbers do not touch: a thousand intervals each, past the blocks in which they are compared.
+    before, after = (merged((2 * n, 2 * n) for n in range(1000) if n not in gaps) for gaps in (one, other))
+    assert differing(before, after) == (tuple(sorted({*before} - {*after})), tuple(sorted({*after} - {*before})))
+    assert differing(before, before) == ((), ())
+    assert differing((), before) == ((), before)
+
+
+@given(small, small)
+def test_differing_speaks_of_whole_intervals(one: list[tuple[int, int]], other: list[tuple[int, int]]) -> None:
+    before, after = merged(one), merged(other)
+    assert differing(before, after) == (tuple(sorted({*before} - {*after})), tuple(sorted({*after} - {*before})))
 
 
 @given(spans4)
