@@ -158,6 +158,9 @@ class Folder:
                     kept=_("nothing is served"),
                     then=_("let one process serve it, at several addresses: --listen may be given more than once"),
                 ) from None
+            # What a process that was killed had begun to write.
+            for unfinished in self.path.glob(f"{durable.UNFINISHED}*"):
+                shutil.rmtree(unfinished, ignore_errors=True)
 
     def content(self, zone: bytes) -> Content | None:
         """The highest content that is whole and of this program's form; others are removed."""

@@ -5,6 +5,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from feeds import durable
+from feeds.errors import Failure
+from feeds.language import _
 from feeds.message.building import name_text
 from feeds.name import DomainName
 from feeds.render import rpz
@@ -48,35 +51,57 @@ class Watch:
     def open(self) -> None:
         """Begin with what the process before this one showed; raises Unavailable where it still runs."""
         for wire, line in self.lines.items():
-            line.open()
-            if line.present is not None and line.present.about.source:
+            with durable.told(kept=_("nothing is served")):
+                line.open()
+            # What the catalog lists is in the settings, and its name may have been a zone's.
+            if line.present is not None and line.present.about.source and line is not self._catalog_line():
                 about = line.present.about
                 self._shown[wire] = _Shown(about.source, about.next_lapse)
 
     def look(self, now: datetime) -> list[tuple[Line, Prepared]]:
-        """The lines that change, with their next content. Raises the Failures of the store and of the disk."""
+        """The lines that change, with their next content. Raises the Failures of the store and of the disk.
+
+        A zone that cannot be written holds no other back: its Failure is raised by the look that finds no other change.
+        """
         token, hour = self.store.token(), hours(self.store.clock(now))
         if token != self._token or self._accepted is None:
             self._accepted = self.store.accepted()
             self._token = token
         if self._accepted is None:
             return []
-        changed = []
-        if self.catalog is not None and self.catalog.wire not in self._shown:
-            line = self.lines[self.catalog.wire]
-            prepared = prepare_catalog(line, [zone.name for zone in self.zones], int(now.timestamp()))
-            self._shown[self.catalog.wire] = _Shown("", None)
-            if prepared is not None:
-                changed.append((line, prepared))
-        for zone in self.zones:
-            wire = zone.name.wire
-            source, shown = f"{self._accepted.directory.name} {zone.flavour}", self._shown.get(wire)
-            if shown and shown.source == source and (shown.next_lapse is None or hour < shown.next_lapse):
-                continue
-            prepared, self._shown[wire] = prepare(self.lines[wire], zone, self._accepted, hour, source)
-            if prepared is not None:
-                changed.append((self.lines[wire], prepared))
+        changed: list[tuple[Line, Prepared]] = []
+        fault: Failure | None = None
+        for wire, line in self.lines.items():
+            try:
+                with durable.told(kept=_("the zone stays as it was")):
+                    prepared = self._next(wire, self._accepted, hour, now)
+            except Failure as error:
+                fault = fault or error
+            else:
+                if prepared is not None:
+                    changed.append((line, prepared))
+        if fault is not None and not changed:
+            raise fault
         return changed
+
+    def _next(self, wire: bytes, accepted: Accepted, hour: int, now: datetime) -> Prepared | None:
+        """The next content of that zone, None where it stays."""
+        line, shown = self.lines[wire], self._shown.get(wire)
+        zone = next((zone for zone in self.zones if zone.name.wire == wire), None)
+        if zone is None:
+            prepared = None
+            if shown is None:
+                prepared = prepare_catalog(line, [one.name for one in self.zones], int(now.timestamp()))
+                self._shown[wire] = _Shown("", None)
+            return prepared
+        source = f"{accepted.directory.name} {zone.flavour}"
+        if shown and shown.source == source and (shown.next_lapse is None or hour < shown.next_lapse):
+            return None
+        prepared, self._shown[wire] = prepare(line, zone, accepted, hour, source)
+        return prepared
+
+    def _catalog_line(self) -> Line | None:
+        return self.lines[self.catalog.wire] if self.catalog else None
 
 
 def prepare(line: Line, zone: Zone, accepted: Accepted, hour: int, source: str) -> tuple[Prepared | None, _Shown]:
