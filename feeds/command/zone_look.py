@@ -21,7 +21,11 @@ def status(state: Path, as_json: bool) -> None:
     store = Store(state)
     store.settings()
     found = store.remembered(FILE)
-    rows = _rows(found, now())
+    try:
+        rows = _rows(found, now())
+    except (AttributeError, KeyError, TypeError, ValueError):
+        # A damaged account is forgotten, as by the primary.
+        found, rows = {}, []
     columns = (_("Secondary"), _("Zone"), _("Serial"), _("Last SOA"), _("Last transfer"), _("Lag, seconds"))
     text = table(columns, [[_shown(cell) for cell in row.values()] for row in rows])
     answer(as_json, {"zones": found.get("zones", {}), "secondaries": rows}, text)

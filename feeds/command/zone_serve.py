@@ -114,6 +114,7 @@ class _Service:
         primary = Primary(self._watch.lines, settings.secondaries)
         self._serving = Serving(primary, reactor, lambda sent: self._fetched.note(sent, now()))
         self._last_said = ""
+        self._broken: Any = None
 
     def listen(self, addresses: tuple[tuple[str, int], ...]) -> None:
         """Raises Unavailable where an address is taken."""
@@ -171,7 +172,7 @@ class _Service:
                 _("Serving {zones} at {where}").format(zones=" ".join(zones), where=where),
             )
             notifier.send("READY=1")
-            LoopingCall(self._look).start(LOOK_SECONDS)
+            LoopingCall(self._look).start(LOOK_SECONDS).addErrback(self._break)
             LoopingCall(self._fetched.keep).start(KEEP_SECONDS, now=False)
 
         self._reactor.callWhenRunning(announce)
@@ -180,6 +181,13 @@ class _Service:
         self._reactor.addSystemEventTrigger("before", "shutdown", notifier.send, "STOPPING=1")
         self._reactor.addSystemEventTrigger("after", "shutdown", self._fetched.keep)
         self._reactor.run()
+        if self._broken is not None:
+            self._broken.raiseException()
+
+    def _break(self, failure: Any) -> None:
+        """A primary that no longer looks would show old zones for ever: end, and be started again."""
+        self._broken = failure
+        self._reactor.stop()
 
     def _look(self) -> Any:
         from twisted.internet.threads import deferToThread

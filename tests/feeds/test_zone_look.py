@@ -4,6 +4,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 from feeds.command.zone_look import status
@@ -51,3 +52,19 @@ def test_status_before_anything_was_served_is_empty(tmp_path: Path) -> None:
     store = Store.create(tmp_path / "state", url="https://feed.example/", root=b"{}", training=True)
     done = CliRunner().invoke(status, ["--state", str(store.path), "--json"])
     assert json.loads(done.stdout)["secondaries"] == []
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        {"secondaries": []},
+        {"secondaries": {"one": {ZONE: 3}}},
+        {"zones": {ZONE: {"serial": 1, "since": "2026-01-01T00:00:00"}}, "secondaries": {"one": {ZONE: {"serial": 2}}}},
+    ],
+)
+def test_a_damaged_account_is_no_fault_of_the_program(tmp_path: Path, damaged: dict[str, object]) -> None:
+    store = Store.create(tmp_path / "state", url="https://feed.example/", root=b"{}", training=True)
+    store.remember(FILE, damaged)
+    done = CliRunner().invoke(status, ["--state", str(store.path), "--json"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout) == {"zones": {}, "secondaries": []}
