@@ -113,15 +113,18 @@ def test_knot_reads_the_file_anew_from_the_printed_stanza(tmp_path: Path, need_p
     assert "127.0.0.1#" not in log.read_text()
 
 
-# As a service manager does it: end the old one, then start until the port is free.
+# As a service manager does it: the new one starts when the old one has ended.
 RESTART = """
-[ -e "{pid}" ] && kill "$(cat "{pid}")"
-for _try in $(seq 50); do
-    "{dnsmasq}" -C "{config}" --pid-file="{pid}" --user= --port={port} --listen-address=127.0.0.1 \\
-        --bind-interfaces --no-resolv --no-hosts --address=/{apex}/{answer} && exit 0
-    sleep 0.1
-done
-exit 1
+if [ -e "{pid}" ]; then
+    old=$(cat "{pid}")
+    kill "$old"
+    for _try in $(seq 100); do
+        kill -0 "$old" 2>/dev/null || break
+        sleep 0.05
+    done
+fi
+exec "{dnsmasq}" -C "{config}" --pid-file="{pid}" --user= --port={port} --listen-address=127.0.0.1 \\
+    --bind-interfaces --no-resolv --no-hosts --address=/{apex}/{answer}
 """
 
 
