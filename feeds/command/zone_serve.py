@@ -21,6 +21,8 @@ from feeds.transfer.settings import Settings, read_settings
 
 LOOK_SECONDS = 0.2
 KEEP_SECONDS = 5.0
+# A zone of a million names is made anew at each look on a disk that is full.
+FAULT_PAUSE_SECONDS = 5.0
 
 
 @click.command(help=_("Serve the zones of a settings file to their secondaries, for ever."))
@@ -203,10 +205,12 @@ class _Service:
                 self._serving.notifying.tell(secondary, line)
 
     def _fault(self, failure: Any) -> Any:
-        """A state directory that cannot be read: said once, the zones stay as they are."""
+        """A directory that cannot be read or written: said once, the zones stay as they are, and the next look waits."""
+        from twisted.internet.task import deferLater
+
         if not isinstance(failure.value, Failure):
             return failure
         if failure.value.what != self._last_said:
             self._last_said = failure.value.what
             complain(failure.value, self._as_json)
-        return None
+        return deferLater(self._reactor, FAULT_PAUSE_SECONDS, lambda: None)

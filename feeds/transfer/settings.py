@@ -273,9 +273,10 @@ def _file(folder: Path, file: object) -> bytes:
 
 def _address(text: str) -> str:
     try:
-        return str(ip_address(text))
+        found = ip_address(text)
     except ValueError:
         raise ValueError(_("«{text}» is not an IP address").format(text=text)) from None
+    return str(getattr(found, "ipv4_mapped", None) or found)
 
 
 def _endpoint(text: str) -> tuple[str, int]:

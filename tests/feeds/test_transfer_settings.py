@@ -191,3 +191,9 @@ def test_all_tests_of_a_secondary_must_hold(
     secondary: Secondary, address: str, certificate: bytes | None, admitted: bool
 ) -> None:
     assert secondary.admits(address, certificate) is admitted
+
+
+def test_an_address_is_known_in_either_way_of_writing_it(tmp_path: Path) -> None:
+    path = tmp_path / "zone.toml"
+    path.write_text('[zone."rpz.blocker"]\n[secondary.one]\naddress = ["::ffff:192.0.2.1", "2001:DB8::1"]\n')
+    assert read_settings(path).secondaries[0].addresses == {"192.0.2.1", "2001:db8::1"}
