@@ -205,7 +205,7 @@ class _Service:
                 self._serving.notifying.tell(secondary, line)
 
     def _fault(self, failure: Any) -> Any:
-        """A directory that cannot be read or written: said once, the zones stay as they are, and the next look waits."""
+        """A directory that cannot be read or written: said once; the zones stay as they are, the next look waits."""
         from twisted.internet.task import deferLater
 
         if not isinstance(failure.value, Failure):
