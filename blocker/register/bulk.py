@@ -1,8 +1,6 @@
 """Many rows at once, by each database's quickest way."""
 
-import gc
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
@@ -35,15 +33,3 @@ def rows_where(
     source = iter(values)
     while batch := list(islice(source, IN_BATCH)):
         yield from connection.execute(select(*columns).where(column.in_(batch)))
-
-
-@contextmanager
-def without_collector() -> Iterator[None]:
-    """Millions of new objects and no cycles among them: the collector would only walk them again and again."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()

@@ -11,7 +11,6 @@ from blocker.guard import Severity, max_hours
 from blocker.proposal import AddItem, Addition, Change, ChangeItem, Proposal
 from blocker.proposal.standing import changed
 from blocker.register import chain, documents, reviews
-from blocker.register.bulk import without_collector
 from blocker.register.decisions import decision_of
 from blocker.register.drafts import (
     ENDING,
@@ -34,6 +33,7 @@ from blocker.register.ground import PROPOSAL_DISCARDED, PROPOSAL_OPENED, Ground,
 from blocker.register.tables import PROPOSAL
 from blocker.register.views import AddReport, Plan, ProposalView, Refusal
 from blocker.workflow import Act, ProposalState, next_proposal
+from feeds.collector import without_collector
 from feeds.document import moment_of_text, moment_text
 from feeds.errors import Refused
 from feeds.language import _

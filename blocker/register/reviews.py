@@ -17,7 +17,7 @@ from blocker.proposal.standing import (
     unpaused,
 )
 from blocker.register import chain, documents
-from blocker.register.bulk import insert_rows, without_collector
+from blocker.register.bulk import insert_rows
 from blocker.register.compare import ENTRY_COLUMNS, FACTS, differences, facts, first_standing, new_row
 from blocker.register.decisions import decision_of
 from blocker.register.drafts import entry_rows, judged, of, proposal_row, read_draft
@@ -41,6 +41,7 @@ from blocker.workflow import (
     check_four_eyes,
     next_proposal,
 )
+from feeds.collector import without_collector
 from feeds.document import moment_text
 from feeds.errors import Problem, Refused, Rejected
 from feeds.language import _

@@ -10,11 +10,11 @@ from blocker.guard import Severity, max_hours
 from blocker.proposal import Confirmation, Proposal, check_reason
 from blocker.proposal.standing import refuse_all
 from blocker.register import chain, documents
-from blocker.register.bulk import without_collector
 from blocker.register.drafts import ENDING, entry_rows, lasting, of, proposal_row
 from blocker.register.ground import Ground, roster
 from blocker.register.views import Judged
 from blocker.workflow import PROPOSAL_WORDS, ProposalState, longest
+from feeds.collector import without_collector
 from feeds.errors import Problem, Refused, Rejected
 from feeds.language import _
 from feeds.officers import Kind, signed_by

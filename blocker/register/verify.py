@@ -9,13 +9,13 @@ from sqlalchemy import Connection, select
 from blocker.guard import Severity
 from blocker.proposal import AddItem
 from blocker.register import chain, documents
-from blocker.register.bulk import without_collector
 from blocker.register.compare import FACTS, differences, facts
 from blocker.register.ground import Ground, Judge
 from blocker.register.replay import Case, Ledger, replay
 from blocker.register.tables import DECISION, ENTRY, OFFICER, PROPOSAL, PUBLICATION, REGISTER
 from blocker.register.views import Emergency, Verified
 from blocker.workflow import BREAK_GLASS_HOURS, EntryState, ProposalState
+from feeds.collector import without_collector
 from feeds.errors import Problem
 from feeds.floor import FLOOR_WORDS, crossed
 from feeds.language import _

@@ -1,13 +1,11 @@
 """The directory of one accepted release: how it is written, read back and checked."""
 
-import gc
 import hashlib
 import io
 import json
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import Any, BinaryIO
 import zstandard
 
 from feeds import canonical, durable
+from feeds.collector import without_collector
 from feeds.errors import Untrusted
 from feeds.language import _
 from feeds.manifest import MAX_MANIFEST_BYTES, Manifest
@@ -163,7 +162,7 @@ def read_checked(path: Path, sha256: str, size: int) -> Release:
     with durable.told(kept=_("what is already loaded stays in force")), path.open("rb") as file:
         hashed = _Hashed(canonical.decompressing(file))
         most = min(size, canonical.MAX_RELEASE_BYTES)
-        with _uncollected():
+        with without_collector():
             release = canonical.read_release(io.BufferedReader(hashed, canonical.CHUNK_BYTES), most)
     _check(hashed, path, sha256, size)
     return release
@@ -177,18 +176,6 @@ def _check(hashed: "_Hashed", path: Path, sha256: str, size: int) -> None:
             kept=_("the last good release stays in force"),
             then=_("pull again; if it lasts, tell the authority"),
         )
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """No cyclic garbage collection inside: a release has no cycles, and looking for them takes a third of the time."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
 
 
 class _Hashed(io.RawIOBase):
