@@ -18,15 +18,14 @@ import dns.name
 import dns.rrset
 import dns.tsig
 
-from feeds import canonical
 from feeds.errors import Rejected
-from feeds.manifest import ChainHead, Contact, Manifest
 from feeds.name import DomainName
 from feeds.pruning import prune
 from feeds.release import Release
 from feeds.rule import Action, Category, NameTarget, Rule, Scope
 from feeds.store import Store
 from tests.bench.way import BLOCKER
+from tests.feeds.accepting import manifest_for
 
 ZONE = "rpz.blocker"
 SECONDARIES = 20
@@ -70,21 +69,8 @@ def rules_of(names: Sequence[str], action: Action = Action.NXDOMAIN) -> list[Rul
 def accept(store: Store, serial: int, rules: Sequence[Rule]) -> None:
     """Put a release into the state directory, as a pull does after all its checks."""
     release = Release.of("vn", serial, rules)
-    digest = canonical.digest(release)
     now = datetime.now(UTC)
-    manifest = Manifest(
-        authority="vn",
-        authority_name="Benchmark",
-        serial=serial,
-        issued=now,
-        training=True,
-        digest=digest.sha256,
-        size=digest.size,
-        counts=release.counts(),
-        contact=Contact(email="a@b.example"),
-        decisions=(),
-        chain=ChainHead(length=1, hash="0" * 64),
-    )
+    manifest = manifest_for(release, now)
     with store.lock():
         store.accept({"manifest.json": manifest.to_bytes()}, release, release, {}, now)
 

@@ -9,9 +9,9 @@ import pytest
 
 from feeds import canonical
 from feeds.errors import Rejected, Unavailable, Untrusted
-from feeds.manifest import ChainHead, Contact, Manifest
 from feeds.release import Release
 from feeds.store import HeldChange, Store
+from tests.feeds.accepting import manifest_for
 from tests.feeds.tuf_feed import NOW, many
 
 DAY = timedelta(days=1)
@@ -24,20 +24,7 @@ def store(tmp_path: Path) -> Store:
 
 def accept(store: Store, serial: int, rules: int = 3, now: datetime = NOW, refuse: int = 0) -> Release:
     release = Release.of("vn-test", serial, many(rules))
-    digest = canonical.digest(release)
-    manifest = Manifest(
-        authority="vn-test",
-        authority_name="Sở",
-        serial=serial,
-        issued=NOW,
-        training=True,
-        digest=digest.sha256,
-        size=digest.size,
-        counts=release.counts(),
-        contact=Contact(email="a@b.example"),
-        decisions=(),
-        chain=ChainHead(length=1, hash="0" * 64),
-    )
+    manifest = manifest_for(release, NOW)
     kept = Release("vn-test", release.serial, release.rules[refuse:]) if refuse else release
     refused = {"floor.too-wide": refuse} if refuse else {}
     with store.lock():

@@ -13,11 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from feeds import canonical
-from feeds.manifest import ChainHead, Contact, Manifest
 from feeds.release import Release
 from feeds.rule import Rule
 from feeds.store import Store
+from tests.feeds.accepting import manifest_for
 from tests.golden.sample import rule
 from tests.interop.rpz_sets import APEX, UPSTREAM_ZONE, free_port, running, seen
 
@@ -42,20 +41,7 @@ zone "{apex}" {{ type primary; file "{here}/upstream.zone"; check-names ignore; 
 
 def accept(store: Store, serial: int, rules: list[Rule]) -> None:
     release = Release.of("hanoi", serial, rules)
-    digest = canonical.digest(release)
-    manifest = Manifest(
-        authority="hanoi",
-        authority_name="Sở",
-        serial=serial,
-        issued=datetime.now(UTC),
-        training=True,
-        digest=digest.sha256,
-        size=digest.size,
-        counts=release.counts(),
-        contact=Contact(email="a@b.example"),
-        decisions=(),
-        chain=ChainHead(length=1, hash="0" * 64),
-    )
+    manifest = manifest_for(release, datetime.now(UTC))
     with store.lock():
         store.accept({"manifest.json": manifest.to_bytes()}, release, release, {}, datetime.now(UTC))
 

@@ -20,11 +20,11 @@ import dns.flags
 import dns.message
 import dns.query
 
-from feeds import canonical
-from feeds.manifest import Canary, ChainHead, Contact, DecisionRef, Manifest
+from feeds.manifest import Canary, Contact, DecisionRef
 from feeds.release import Release
 from feeds.rule import Rule
 from feeds.store import Store
+from tests.feeds.accepting import manifest_for
 from tests.resolver.play import response
 
 BLOCKER = str(Path(sys.executable).parent / "blocker")
@@ -216,16 +216,11 @@ def accept(state: Path, serial: int, *rules: Rule, canaries: tuple[Canary, ...] 
     if not store.exists:
         Store.create(state, url="http://127.0.0.1:1/", root=b"{}", training=False)
     release = Release.of("tpa", serial, rules)
-    digest = canonical.digest(release)
-    manifest = Manifest(
-        authority="tpa",
+    manifest = manifest_for(
+        release,
+        datetime.now(UTC),
         authority_name="The authority",
-        serial=serial,
-        issued=datetime.now(UTC),
         training=False,
-        digest=digest.sha256,
-        size=digest.size,
-        counts=release.counts(),
         canaries=canaries,
         contact=Contact(email="objections@tpa.example"),
         decisions=(
@@ -238,7 +233,6 @@ def accept(state: Path, serial: int, *rules: Rule, canaries: tuple[Canary, ...] 
                 contact="",
             ),
         ),
-        chain=ChainHead(length=1, hash="0" * 64),
     )
     documents = {"manifest.json": manifest.to_bytes(), "root.json": b"{}", "targets.json": b"{}"}
     with store.lock():
