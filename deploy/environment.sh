@@ -24,7 +24,9 @@ environment() { # environment runtime|test: .venv with exactly what that lock fi
     lock="$ROOT/deploy/lock/$kind.txt"
     python=$(find_python) || fail "Python 3.11 or later is missing" "apt-get install python3 python3-venv"
     "$python" -c 'import ensurepip, venv' 2>/dev/null || fail "Python's venv module is missing" "apt-get install python3-venv"
-    stamp="$kind $ROOT $(cat "$lock" "$ROOT/setup.cfg" "$ROOT/pyproject.toml" | cksum)"
+    # The extensions' sources are part of it: a change there means building anew.
+    sources=$(find "$ROOT/feeds" "$ROOT/resolver" -name '*.pyx' -o -name '*.pxd' | LC_ALL=C sort)
+    stamp="$kind $ROOT $(cat "$lock" "$ROOT/setup.cfg" "$ROOT/pyproject.toml" $sources | cksum)"
     if [ "$(cat "$VENV/stamp" 2>/dev/null || true)" != "$stamp" ]; then
         say "Setting up .venv from deploy/lock/$kind.txt (once; needs the network) ..." >&2
         [ -x "$VENV/bin/python" ] && "$VENV/bin/python" -c '' 2>/dev/null || "$python" -m venv --clear "$VENV" ||
