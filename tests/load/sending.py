@@ -1,0 +1,126 @@
+"""The sender from Python: give it queries, get a Result."""
+
+import subprocess
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from struct import Struct
+from typing import NamedTuple
+
+from tests.conftest import missing
+
+SOURCE = Path(__file__).with_name("sender.c")
+NEVER = 0xFFFFFFFF
+_RECORD = Struct("=IIHBBI")
+
+
+class Fate(NamedTuple):
+    """What became of one query. `sent` and `latency` in microseconds; `serial` of the SOA of a refusal."""
+
+    sent: int
+    latency: int
+    index: int
+    flags: int
+    socket: int
+    serial: int
+
+    @property
+    def lost(self) -> bool:
+        return self.latency == NEVER
+
+    @property
+    def rcode(self) -> int:
+        return self.flags & 15
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Fates in the order in which answers came, the lost ones last."""
+
+    fates: list[Fate]
+
+    @property
+    def lost(self) -> int:
+        return sum(fate.lost for fate in self.fates)
+
+    @property
+    def answered(self) -> int:
+        return len(self.fates) - self.lost
+
+    @property
+    def rcodes(self) -> Counter[int]:
+        return Counter(fate.rcode for fate in self.fates if not fate.lost)
+
+    @property
+    def seconds(self) -> float:
+        """From the first query to the last."""
+        return max(fate.sent for fate in self.fates) / 1e6
+
+    def latency(self, share: float) -> float:
+        """In milliseconds, of the answered; `share` 0.5 is the median, 1 the worst."""
+        found = sorted(fate.latency for fate in self.fates if not fate.lost)
+        return found[min(int(share * len(found)), len(found) - 1)] / 1e3
+
+    def text(self) -> str:
+        median, most, worst = map(self.latency, (0.5, 0.999, 1))
+        return (
+            f"{len(self.fates)} sent in {self.seconds:.1f} s, {self.lost} lost, rcodes {dict(self.rcodes)}, latency: "
+            f"median {median:.2f} ms, p99.9 {most:.2f} ms, worst {worst:.2f} ms"
+        )
+
+
+@cache
+def program() -> str:
+    """The compiled sender."""
+    folder = tempfile.mkdtemp(prefix="blocker-sender-")
+    made = f"{folder}/sender"
+    try:
+        subprocess.run(["cc", "-O2", "-Wall", "-Werror", "-o", made, SOURCE], check=True, timeout=60)
+    except FileNotFoundError:
+        missing("no C compiler (Debian package gcc)")
+    return made
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """A sender at work."""
+
+    process: "subprocess.Popen[bytes]"
+    output: Path
+
+    def result(self, timeout: float = 120) -> Result:
+        """Waits for its end."""
+        assert self.process.wait(timeout) == 0
+        return Result([Fate(*fields) for fields in _RECORD.iter_unpack(self.output.read_bytes())])
+
+
+@contextmanager
+def sending(
+    folder: Path,
+    port: int,
+    queries: Sequence[bytes],
+    *,
+    seconds: float,
+    rate: float = 0,
+    count: int = 1 << 40,
+    sockets: int = 4,
+    seed: int = 0,
+    source: str = "127.0.0.1",
+    host: str = "127.0.0.1",
+) -> Iterator[Sending]:
+    """Start sending; see `sender.c` for what the arguments mean."""
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        words, output = Path(name, "queries"), Path(name, "fates")
+        words.write_bytes(b"".join(len(one).to_bytes(2) + one for one in queries))
+        arguments = [host, port, source, seconds, rate, count, sockets, seed, words, output]
+        process = subprocess.Popen([program(), *map(str, arguments)])
+        try:
+            yield Sending(process, output)
+        finally:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
