@@ -4,6 +4,7 @@ import random
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from struct import pack
 
 import dns.exception
@@ -22,6 +23,8 @@ LIMIT_SECONDS = 0.005
 PACKETS = 1024
 FLIGHT = 32  # bombs between two good queries; well within the socket's buffer, whatever they weigh
 IN_TIME = 0.5  # seconds for a good query behind a flight of bombs: far less than a client waits, more than a busy CI
+GOOD = query("www.bad.com", id=0x4242)
+REFUSAL = b"\x42\x42\x81\x83"  # how the answer to it begins
 RNG = random.Random(5)
 
 BOMBS = QUERIES | {
@@ -77,13 +80,16 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveResolver]:
         yield made
 
 
+def framed(data: bytes) -> bytes:
+    return len(data).to_bytes(2) + data
+
+
 def ready(data: bytes) -> bytes:
     return data if len(data) < 65_000 else data[:65_000]
 
 
 def thrown(live: LiveResolver, bomb: bytes) -> tuple[float, float, list[bytes]]:
     """CPU seconds a packet; the longest wait of a good query in between; what was answered to bombs."""
-    good = query("www.bad.com", id=0x4242)
     worst, replies = 0.0, []
     with (
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as attacker,
@@ -98,7 +104,7 @@ def thrown(live: LiveResolver, bomb: bytes) -> tuple[float, float, list[bytes]]:
             for _packet in range(FLIGHT):
                 attacker.send(bomb)
             start = time.monotonic()
-            honest.send(good)
+            honest.send(GOOD)
             assert honest.recv(4096)[3] & 15 == dns.rcode.NXDOMAIN
             worst = max(worst, time.monotonic() - start)
             attacker.setblocking(False)
@@ -169,13 +175,12 @@ def test_a_bomb_over_tcp_costs_under_5_ms_and_at_most_its_connection(live, name)
     for _connection in range(rounds):
         with socket.create_connection(("127.0.0.1", live.port), 5) as stream:
             stream.settimeout(5)
-            stream.sendall(len(bomb).to_bytes(2) + bomb + len(query("bad.com")).to_bytes(2) + query("bad.com"))
-            stream.shutdown(socket.SHUT_WR)
-            try:
-                while stream.recv(65_536):
-                    pass
-            except ConnectionResetError:
-                continue
+            # What may not be answered ends the connection, perhaps before all of this is written.
+            with suppress(ConnectionError):
+                stream.sendall(framed(bomb) + framed(GOOD))
+                said = b""
+                while REFUSAL not in said and (more := stream.recv(65_536)):
+                    said += more
     each = (family_cpu_seconds(live.process.pid) - before) / rounds
     print(f"{name} over TCP: {each * 1e6:.0f} microseconds of CPU")
     assert each < LIMIT_SECONDS

@@ -19,11 +19,11 @@ _RECORD = Struct("=IIHBBI")
 
 
 class Fate(NamedTuple):
-    """What became of one query. `sent` and `latency` in microseconds; `serial` of the SOA of a refusal."""
+    """What became of one query. `sent` and `latency` in microseconds; `which` of the queries; `serial` of the SOA of a refusal."""
 
     sent: int
     latency: int
-    index: int
+    which: int
     flags: int
     socket: int
     serial: int
