@@ -7,7 +7,7 @@ of them; so nobody can register or ask for names that crowd one place of the tab
 BLAKE2 because a compiled lane gets the hashes of a name and all its parents in one pass from the right, a
 multiplication an octet, and Python gets one from two operations. No verdict rests on it: names are compared whole.
 
-    head        512 octets: "BLOCKIMG", version u32 (1), order u32 (0x01020304), the file's size u64, prime u64, what
+    head        512 octets: "BLOCKIMG", version u32 (2), order u32 (0x01020304), the file's size u64, prime u64, what
                 it was made from (32 octets), checksum of all after the head (BLAKE2b, 32 octets), offset and size (u64)
                 of each `form.Section`, zeros; the last 32 are the checksum of those before. Sections begin at multiples
                 of 64 octets
@@ -20,11 +20,20 @@ multiplication an octet, and Python gets one from two operations. No verdict res
                     u32, not 0 if a name of this bucket stands in a later one (wrapping), where the search goes on
     record      value (u64: entry number << 24 | index of its ground), then the wire name; its root ends it
     ground      expiry u32 (hours; holds while hour < expiry; 2**32 - 1 never), action u8, category u8 (255 none), flags
-                u16 (1: counted), data u32 and decision u32 (numbers of texts)
+                u16, data u32 and decision u32 (numbers of texts). Flags, the last three being of foreign zones:
+                    1  counted: stays not out of the counters, as canaries and exceptions do
+                    2  below (only in the table of subtrees): the rule holds for names below its own; its own name
+                       matches nothing, and the search of this image's subtrees ends there
+                    4  stop (only there): no rule; whatever name leads to it, itself or one below it, matches
+                       nothing, and the search of this image's subtrees ends there
+                    8  records: the text of data is base64 of what to answer: of each record type u16, TTL u32 and
+                       size u16 (big-endian), then its RDATA; a CNAME stands alone, and a first label `*` of its
+                       target stands for the whole name asked for
+                An image's search begins with the exact name; below and stop are met only if that has no rule in force
     text        text i is the UTF-8 between starts i and i + 1 (u32) of the texts
     prefixes    by family, as spans: their first addresses (4 or 16 octets, big-endian, rising), and of each the rule
                 (u32, 2**32 - 1 none) that is nearest; a rule is network (16 octets, big-endian), value u64, the next
-                wider rule u32 (or none), length u8, three octets unused
+                wider rule u32 (or none), length u8, three octets unused. Twice: of addresses in answers, and of clients
     about       JSON: whose list it is and how many rules it holds
 
 There are a filter and a table for exact names and a pair for subtrees. Records end with 256 octets of padding, so

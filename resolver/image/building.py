@@ -9,16 +9,17 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from itertools import accumulate
-from typing import Final
+from typing import Final, NamedTuple
 
 from feeds.errors import Rejected
 from feeds.language import _
 from feeds.message.words import MAX_NAME_BYTES
 from feeds.prefix import Prefix
-from feeds.rule import NameTarget, Scope, Target
+from feeds.rule import NameTarget, Scope
 from resolver.image.form import (
     ACTIONS,
     ALIGNMENT,
+    BOUNDS,
     BUCKET_BYTES,
     BUCKET_NAMES,
     CATEGORIES,
@@ -29,6 +30,7 @@ from resolver.image.form import (
     NONE,
     PADDING,
     PREFIX,
+    RECORDS,
     VALUE,
     About,
     Head,
@@ -38,19 +40,30 @@ from resolver.image.form import (
     spread,
     tag_of,
 )
-from resolver.policy.layer import Ground, PrefixSpans, Source, wire
+from resolver.policy.layer import (
+    GROUND_MASK,
+    AnyTarget,
+    Bound,
+    ClientPrefix,
+    Ground,
+    PrefixSpans,
+    Source,
+    WireName,
+    wire,
+)
 
 CHUNK_BYTES: Final = 1 << 18
 # Of buckets so full one in thirteen overflows; of filters so full (12 to 24 bits a name) 4 to 8 in 100 strangers pass.
 NAMES_A_BUCKET: Final = 8
 BITS_A_NAME: Final = 12
-_ROOMS = {4: (Section.IPV4_STARTS, Section.IPV4_OWNERS, Section.IPV4_RULES),
-          6: (Section.IPV6_STARTS, Section.IPV6_OWNERS, Section.IPV6_RULES)}  # fmt: skip
+# Where the spans of a family begin, of the addresses in answers and of clients; owners and rules follow.
+_ANSWERS = {4: Section.IPV4_STARTS, 6: Section.IPV6_STARTS}
+_CLIENTS = {4: Section.CLIENT_IPV4_STARTS, 6: Section.CLIENT_IPV6_STARTS}
 
 
 def build(
     descriptor: int,
-    found: Iterable[tuple[Target, int]],
+    found: Iterable[tuple[AnyTarget, int]],
     grounds: list[Ground],
     *,
     source: Source,
@@ -66,9 +79,9 @@ def build(
     """
     file = _Writing(descriptor)
     exact, subtree = _Names(prime), _Names(prime)
-    prefixes: dict[int, dict[Prefix, int]] = {4: {}, 6: {}}
-    file.put(Section.RECORDS, _records(found, exact, subtree, prefixes))
-    rules = sum(map(len, prefixes.values()))
+    prefixes = _Addresses({}, {})
+    file.put(Section.RECORDS, _records(found, grounds, exact, subtree, prefixes))
+    rules = len(prefixes.answers) + len(prefixes.clients) - subtree.stops
     for names, filter_room, table_room in (
         (exact, Section.EXACT_FILTER, Section.EXACT_TABLE),
         (subtree, Section.SUBTREE_FILTER, Section.SUBTREE_TABLE),
@@ -77,9 +90,11 @@ def build(
         file.put(filter_room, [passing])
         file.put(table_room, [table])
         rules += count
-    for version, rooms in _ROOMS.items():
-        for section, data in zip(rooms, _spans(PrefixSpans(prefixes[version].items()), version), strict=True):
-            file.put(section, [data])
+    for rooms, held in ((_ANSWERS, prefixes.answers), (_CLIENTS, prefixes.clients)):
+        for version, first in rooms.items():
+            spans = PrefixSpans((prefix, value) for prefix, value in held.items() if prefix.version == version)
+            for number, data in enumerate(_spans(spans, version)):
+                file.put(Section(first + number), [data])
     sections = (Section.GROUNDS, Section.TEXT_STARTS, Section.TEXTS)
     for section, data in zip(sections, _grounds(grounds), strict=True):
         file.put(section, [data])
@@ -98,21 +113,37 @@ def write_at(descriptor: int, data: bytes | bytearray, at: int) -> None:
         rest = rest[done:]
 
 
+class _Addresses(NamedTuple):
+    answers: dict[Prefix, int]
+    clients: dict[Prefix, int]
+
+
 def _records(
-    found: Iterable[tuple[Target, int]], exact: "_Names", subtree: "_Names", prefixes: dict[int, dict[Prefix, int]]
+    found: Iterable[tuple[AnyTarget, int]],
+    grounds: list[Ground],
+    exact: "_Names",
+    subtree: "_Names",
+    prefixes: _Addresses,
 ) -> Iterator[bytes]:
     pack, exactly, at = VALUE.pack, Scope.EXACT, 0
     for target, value in found:
-        if isinstance(target, NameTarget):
-            name = wire(target.name.text)
-            (exact if target.scope is exactly else subtree).add(name, at)
+        if isinstance(target, NameTarget | WireName):
+            if isinstance(target, NameTarget):
+                name = wire(target.name.text)
+                (exact if target.scope is exactly else subtree).add(name, at)
+            else:
+                name = target.name
+                (exact if target.exact else subtree).add(name, at)
+                subtree.stops += not target.exact and grounds[value & GROUND_MASK].bound is Bound.STOP
             record = pack(value) + name
             at += len(record)
             if at > NONE:
                 raise Rejected(_("these are more names than an image holds"), kept=_("the release in force stays"))
             yield record
+        elif isinstance(target, ClientPrefix):
+            prefixes.clients.setdefault(target.prefix, value)
         else:
-            prefixes[target.version].setdefault(target, value)
+            prefixes.answers.setdefault(target, value)
     yield PADDING
 
 
@@ -158,9 +189,10 @@ class _Writing:
 
 
 class _Names:
-    """The names of one scope: of each its hash and the place of its record, which rise."""
+    """The names of one scope: of each its hash and the place of its record, which rise. `stops` are no rules."""
 
     def __init__(self, prime: int) -> None:
+        self.stops = 0
         self._prime = prime
         self._hashes = array("I")
         self._places = array("I")
@@ -227,7 +259,7 @@ def _grounds(grounds: list[Ground]) -> tuple[bytes, bytes, bytes]:
             min(ground.expires, NONE),
             ACTIONS.index(ground.action),
             NO_CATEGORY if ground.category is None else CATEGORIES.index(ground.category),
-            COUNTED * ground.counted,
+            COUNTED * ground.counted | BOUNDS[ground.bound] | RECORDS * ground.as_records,
             texts.setdefault(ground.data, len(texts)),
             texts.setdefault(ground.decision, len(texts)),
         )

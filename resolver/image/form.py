@@ -10,10 +10,10 @@ from typing import Any, Final
 from feeds.errors import Untrusted
 from feeds.language import _
 from feeds.rule import Action, Category
-from resolver.policy.layer import Source
+from resolver.policy.layer import Bound, Source
 
 MAGIC: Final = b"BLOCKIMG"
-VERSION: Final = 1
+VERSION: Final = 2
 # Reads as another number on a machine of the other byte order.
 ORDER: Final = 0x01020304
 HEAD_BYTES: Final = 512
@@ -24,7 +24,12 @@ BUCKET_NAMES: Final = 12
 PADDING: Final = bytes(256)
 NONE: Final = 0xFFFFFFFF
 NO_CATEGORY: Final = 255
+# Bits of a ground's flags.
 COUNTED: Final = 1
+BELOW: Final = 2
+STOP: Final = 4
+RECORDS: Final = 8
+BOUNDS: Final = {Bound.NONE: 0, Bound.BELOW: BELOW, Bound.STOP: STOP}
 GROUND: Final = Struct("=IBBHII")
 PREFIX: Final = Struct("=16sQIB3x")
 VALUE: Final = Struct("=Q")
@@ -64,6 +69,12 @@ class Section(IntEnum):
     TEXT_STARTS = 12
     TEXTS = 13
     ABOUT = 14
+    CLIENT_IPV4_STARTS = 15
+    CLIENT_IPV4_OWNERS = 16
+    CLIENT_IPV4_RULES = 17
+    CLIENT_IPV6_STARTS = 18
+    CLIENT_IPV6_OWNERS = 19
+    CLIENT_IPV6_RULES = 20
 
 
 _START = Struct(f"=8sIIQQ{SUM_BYTES}s{SUM_BYTES}s")

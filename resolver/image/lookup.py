@@ -11,6 +11,7 @@ from feeds.language import _
 from feeds.prefix import Prefix
 from resolver.image.form import (
     ACTIONS,
+    BELOW,
     BUCKET_BYTES,
     BUCKET_NAMES,
     CATEGORIES,
@@ -20,6 +21,8 @@ from resolver.image.form import (
     NO_CATEGORY,
     NONE,
     PREFIX,
+    RECORDS,
+    STOP,
     VALUE,
     About,
     Head,
@@ -29,7 +32,7 @@ from resolver.image.form import (
     spread,
     tag_of,
 )
-from resolver.policy.layer import GROUND_BITS, GROUND_MASK, NEVER, Ground, Hit, nearest
+from resolver.policy.layer import GROUND_BITS, GROUND_MASK, NEVER, Bound, Ground, Hit, as_client, nearest
 
 _TAGS = [bytes([tag]) for tag in range(256)]
 
@@ -37,7 +40,7 @@ _TAGS = [bytes([tag]) for tag in range(256)]
 class Image:
     """A compiled list, mapped and not read: opening it costs the same whatever its size."""
 
-    __slots__ = ("_data", "_exact", "_grounds", "_prefixes", "_subtree", "_text_starts", "about", "head")
+    __slots__ = ("_clients", "_data", "_exact", "_grounds", "_prefixes", "_subtree", "_text_starts", "about", "head")
 
     def __init__(self, data: mmap.mmap, *, verify: bool = False) -> None:
         """Raises Untrusted for what is no whole image. Only the head is checked; with `verify` every octet is."""
@@ -50,7 +53,14 @@ class Image:
         self.about = About.of_json(json.loads(self._section(Section.ABOUT)))
         self._exact = _Names(data, head, Section.EXACT_FILTER, Section.EXACT_TABLE)
         self._subtree = _Names(data, head, Section.SUBTREE_FILTER, Section.SUBTREE_TABLE)
-        self._prefixes = {4: _Prefixes(data, head, 4), 6: _Prefixes(data, head, 6)}
+        self._prefixes = {
+            4: _Prefixes(data, head, 4, Section.IPV4_STARTS),
+            6: _Prefixes(data, head, 6, Section.IPV6_STARTS),
+        }
+        self._clients = {
+            4: _Prefixes(data, head, 4, Section.CLIENT_IPV4_STARTS),
+            6: _Prefixes(data, head, 6, Section.CLIENT_IPV6_STARTS),
+        }
         self._text_starts = _numbers(data, head, Section.TEXT_STARTS, "I")
         self._grounds: dict[int, Ground] = {}
 
@@ -72,6 +82,10 @@ class Image:
     def has_prefixes(self) -> bool:
         return any(self._prefixes.values())
 
+    @property
+    def has_clients(self) -> bool:
+        return any(self._clients.values())
+
     def __len__(self) -> int:
         """How many rules it holds."""
         return self.about.rules
@@ -90,16 +104,21 @@ class Image:
             name, value = found
             ground = self._ground(value & GROUND_MASK)
             if hour < ground.expires:
+                if ground.bound and (ground.bound is Bound.STOP or len(name) == len(key)):
+                    return None
                 return Hit(ground, value >> GROUND_BITS, name)
             found = climb(name[name[0] + 1 :])
         return None
 
     def by_addresses(self, addresses: Iterable[tuple[int, int]], hour: int) -> Hit | None:
         """Of all (version, address) the one under the longest prefix; an IPv4 length counts 96 more, as in RPZ."""
-        return nearest(addresses, lambda version, address: self._by_address(version, address, hour))
+        return nearest(addresses, lambda version, address: self._under(self._prefixes[version], address, hour))
 
-    def _by_address(self, version: int, address: int, hour: int) -> Hit | None:
-        prefixes = self._prefixes[version]
+    def by_client(self, version: int, address: int, hour: int) -> Hit | None:
+        """The longest prefix of clients in force that holds the address."""
+        return as_client(self._under(self._clients[version], address, hour))
+
+    def _under(self, prefixes: "_Prefixes", address: int, hour: int) -> Hit | None:
         owner = prefixes.owner(address)
         while owner != NONE:
             prefix, value, owner = prefixes.rule(owner)
@@ -122,6 +141,8 @@ class Image:
                 self._text(decision),
                 NEVER if expires == NONE else expires,
                 bool(flags & COUNTED),
+                Bound.STOP if flags & STOP else Bound.BELOW if flags & BELOW else Bound.NONE,
+                bool(flags & RECORDS),
             )
         return ground
 
@@ -199,8 +220,7 @@ class _Prefixes:
 
     __slots__ = ("_data", "_owners", "_rules", "_size", "_start", "_version")
 
-    def __init__(self, data: mmap.mmap, head: Head, version: int) -> None:
-        first = Section.IPV4_STARTS if version == 4 else Section.IPV6_STARTS
+    def __init__(self, data: mmap.mmap, head: Head, version: int, first: Section) -> None:
         self._data = data
         self._version = version
         self._size = 4 if version == 4 else 16

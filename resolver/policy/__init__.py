@@ -1,10 +1,12 @@
 """Rules compiled for lookup: a name or an address in, a Hit or nothing out; pure.
 
 Theory. Precedence is RPZ's (draft-vixie-dnsop-dns-rpz section 5): the earliest name of the CNAME chain first, then the
-order of the layers, then the exact name before the nearest ancestor's subtree, names before addresses, the longest
-prefix, the lowest address. The query's own name is judged before anything is resolved, and what it says is final: a
-name that is let through is not looked at again when its addresses come. A rule that has lapsed is skipped at the
-lookup itself, and the next that fits decides, so no timer stands between an expiry and its effect.
+order of the layers, then who asks, then the exact name before the nearest ancestor's subtree, names before addresses,
+the longest prefix, the lowest address. The query's own name is judged before anything is resolved, and what it says is
+final: a name that is let through is not looked at again when its addresses come. So an address in an answer never
+comes before the name that was asked for, not even where its layer does: to know it, the name servers of a blocked name
+would have to be asked. A rule that has lapsed is skipped at the lookup itself, and the next that fits decides, so no
+timer stands between an expiry and its effect.
 
     layer     Source, Ground, Hit; Rules: one list compiled, as a Layer or as a `resolver.image`
     judging   which names and addresses of an answer count, in which order
@@ -18,32 +20,53 @@ from feeds.manifest import Canary
 from feeds.message import Response
 from feeds.rule import Rule, Target
 from resolver.policy.judging import addresses, chain
-from resolver.policy.layer import NEVER, Ground, Hit, Layer, Rules, Source, numbered
+from resolver.policy.layer import (
+    NEVER,
+    AnyTarget,
+    Bound,
+    ClientPrefix,
+    Ground,
+    Hit,
+    Layer,
+    LocalRecord,
+    Rules,
+    Source,
+    WireName,
+    numbered,
+    records_text,
+)
 from resolver.policy.plain import PlainList, read_plain_list
 
 __all__ = [
     "EMPTY",
     "NEVER",
+    "AnyTarget",
+    "Bound",
+    "ClientPrefix",
     "Ground",
     "Hit",
     "Layer",
+    "LocalRecord",
     "PlainList",
     "Policy",
     "Rules",
     "Source",
+    "WireName",
     "numbered",
     "read_plain_list",
+    "records_text",
 ]
 
 
 class Policy:
     """Immutable. A query is judged by one Policy from its first lookup to its answer."""
 
-    __slots__ = ("_finders", "has_prefixes", "layers")
+    __slots__ = ("_finders", "has_clients", "has_prefixes", "layers")
 
     def __init__(self, layers: Iterable[Rules]) -> None:
         self.layers = tuple(layers)
         self.has_prefixes = any(layer.has_prefixes for layer in self.layers)
+        self.has_clients = any(layer.has_clients for layer in self.layers)
         self._finders = tuple(layer.by_name for layer in self.layers if layer.has_names)
 
     @classmethod
@@ -66,6 +89,14 @@ class Policy:
         """`key` is a lower-cased wire name; `hour` is now in whole hours since 1970-01-01T00Z (`feeds.rule.hours`)."""
         for find in self._finders:
             hit = find(key, hour)
+            if hit is not None:
+                return hit
+        return None
+
+    def by_query(self, key: bytes, version: int, client: int, hour: int) -> Hit | None:
+        """As `by_name`, where who asks counts, too: in each layer before the name (section 5.4 of the draft)."""
+        for layer in self.layers:
+            hit = (layer.has_clients and layer.by_client(version, client, hour)) or layer.by_name(key, hour)
             if hit is not None:
                 return hit
         return None

@@ -3,20 +3,27 @@
 A name's rule is one integer (entry number and index of its Ground), so a million names cost about 100 MB.
 """
 
+from base64 import b64decode, b64encode
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import IntEnum
+from struct import Struct
 from typing import Final, NamedTuple, Protocol
 
 from feeds.canary import canary_rule
 from feeds.manifest import Canary
 from feeds.message.building import encode_name, name_text
+from feeds.message.words import CNAME, MAX_NAME_BYTES
 from feeds.prefix import Prefix
 from feeds.rule import Action, Category, NameTarget, Rule, Scope, Target
 
 NEVER: Final = 1 << 40
 GROUND_BITS: Final = 24
 GROUND_MASK: Final = (1 << GROUND_BITS) - 1
+WILDCARD: Final = b"\x01*"
+_record = Struct("!HIH")
+_ADDRESS_BITS: Final = {4: 32, 6: 128}
 _LENGTH_OCTETS: Final = [chr(n) for n in range(64)]
 
 
@@ -37,15 +44,40 @@ class Source:
     zone: str = ""
 
 
+class Bound(IntEnum):
+    """How far a rule among the subtrees holds.
+
+    BELOW and STOP are what the wildcards and empty non-terminals of a zone come to (RFC 4592): a name that is there
+    is matched by no wildcard above it. Both end the search of their layer where they match nothing.
+    """
+
+    NONE = 0  # its own name and all below it
+    BELOW = 1  # the names below it; its own name matches nothing
+    STOP = 2  # neither: nothing at its name and below it matches in this layer
+
+
+class LocalRecord(NamedTuple):
+    """A record that a foreign zone wants answered; `rdata` as in a message, without pointers."""
+
+    rtype: int
+    ttl: int
+    rdata: bytes
+
+
 class Ground:
     """What many rules share: action and data, category, decision, expiry (hour; the rule holds while hour < expires).
 
     `category` is None for canaries, exceptions and plain lists; `counted` is False for canaries and exceptions, which
-    stay out of the blocked counters. `cname` is the wire name that `local` points to, if it is a name: the session
-    resolves it and gives the records to `blocked_answer`. `pieces` is where `resolver.answer` keeps what it prebuilt.
+    stay out of the blocked counters. `as_records`: `data` of `local` is base64 of records (`records_text`), not
+    addresses or a name. `cname` is the wire name that `local` points to, if it is a name: the session resolves it and
+    gives the records to `blocked_answer`; a first label `*` of it stands for the name asked for (`cname_of`). `pieces`
+    is where `resolver.answer` keeps what it prebuilt.
     """
 
-    __slots__ = ("action", "category", "cname", "counted", "data", "decision", "expires", "pieces", "source")
+    __slots__ = (
+        "action", "as_records", "bound", "category", "cname", "counted", "data", "decision", "expires", "pieces",
+        "records", "source",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -56,6 +88,8 @@ class Ground:
         decision: str = "",
         expires: int = NEVER,
         counted: bool = True,
+        bound: Bound = Bound.NONE,
+        as_records: bool = False,
     ) -> None:
         self.source = source
         self.action = action
@@ -64,9 +98,27 @@ class Ground:
         self.decision = decision
         self.expires = expires
         self.counted = counted
-        is_name = bool(data) and ":" not in data and not data.rpartition(".")[2].isdigit()
-        self.cname: bytes | None = encode_name(data) if is_name else None
+        self.bound = bound
+        self.as_records = as_records
+        self.records = records_of(data) if as_records else ()
+        self.cname: bytes | None = None
+        if as_records:
+            self.cname = next((record.rdata for record in self.records if record.rtype == CNAME), None)
+        elif data and ":" not in data and not data.rpartition(".")[2].isdigit():
+            self.cname = encode_name(data)
         self.pieces: object = None
+
+    def cname_of(self, name: bytes) -> bytes | None:
+        """Where an alias at `name` (wire) points to: `name` comes before the rest of a target that begins with `*`.
+
+        Raises ValueError where that makes no name, being too long.
+        """
+        if self.cname is None or self.cname[:2] != WILDCARD:
+            return self.cname
+        made = name[:-1] + self.cname[2:]
+        if len(made) > MAX_NAME_BYTES:
+            raise ValueError("too long a name")
+        return made
 
 
 class Hit(NamedTuple):
@@ -77,7 +129,7 @@ class Hit(NamedTuple):
 
     ground: Ground
     number: int
-    matched: bytes | Prefix
+    matched: "bytes | Prefix | ClientPrefix"
     exact: bool = False
 
     @property
@@ -91,10 +143,13 @@ class Hit(NamedTuple):
 
     @property
     def target(self) -> str:
-        """The rule's target as text: `name` (with all below it), `=name` (that alone), or a prefix."""
-        if isinstance(self.matched, Prefix):
-            return str(self.matched)
-        return ("=" if self.exact else "") + name_text(self.matched)
+        """The rule's target as text: `name` (with all below it), `=name` (that alone), `*.name`, or a prefix."""
+        matched = self.matched
+        if isinstance(matched, ClientPrefix):
+            return f"client {matched.prefix}"
+        if isinstance(matched, Prefix):
+            return str(matched)
+        return ("=" if self.exact else "*." if self.ground.bound else "") + name_text(matched)
 
     def lets_pass(self, over_tcp: bool) -> bool:
         """Resolve as if nothing had matched, and ask no further? (passthru; tcp_only over TCP)"""
@@ -127,8 +182,9 @@ class PrefixSpans:
             self._close(stack)
 
     def _close(self, stack: list[tuple[int, int]]) -> None:
-        last, _index = stack.pop()
-        if not stack or stack[-1][0] > last:
+        last, index = stack.pop()
+        # Behind the last address of all no span begins.
+        if last + 1 < 1 << _ADDRESS_BITS[self.rules[index][0].version] and (not stack or stack[-1][0] > last):
             self._begin(last + 1, stack[-1][1] if stack else -1)
 
     def _begin(self, start: int, owner: int) -> None:
@@ -150,6 +206,22 @@ class PrefixSpans:
         return None
 
 
+class WireName(NamedTuple):
+    """A target as a foreign zone has it: a lower-cased wire name of any octets, but the root."""
+
+    name: bytes
+    exact: bool = False
+
+
+class ClientPrefix(NamedTuple):
+    """A target that is not what an answer holds but who asks."""
+
+    prefix: Prefix
+
+
+AnyTarget = Target | WireName | ClientPrefix
+
+
 class Rules(Protocol):
     """One list, compiled: a Layer in this process's own memory, or an Image that all processes share."""
 
@@ -159,11 +231,16 @@ class Rules(Protocol):
     @property
     def has_prefixes(self) -> bool: ...
 
+    @property
+    def has_clients(self) -> bool: ...
+
     def __len__(self) -> int: ...
 
     def by_name(self, key: bytes, hour: int) -> Hit | None: ...
 
     def by_addresses(self, addresses: Iterable[tuple[int, int]], hour: int) -> Hit | None: ...
+
+    def by_client(self, version: int, address: int, hour: int) -> Hit | None: ...
 
 
 class Layer:
@@ -172,24 +249,26 @@ class Layer:
     `exact` and `subtree` map a lower-cased wire name to its rule: entry number << 24 | index into `grounds`.
     """
 
-    __slots__ = ("exact", "grounds", "prefixes", "source", "subtree")
+    __slots__ = ("clients", "exact", "grounds", "prefixes", "source", "subtree")
 
-    def __init__(self, source: Source, grounds: list[Ground], found: Iterable[tuple[Target, int]]) -> None:
+    def __init__(self, source: Source, grounds: list[Ground], found: Iterable[tuple[AnyTarget, int]]) -> None:
         self.source = source
         self.grounds = grounds
         self.exact: dict[bytes, int] = {}
         self.subtree: dict[bytes, int] = {}
         addresses: dict[Prefix, int] = {}
+        clients: dict[Prefix, int] = {}
         exact, subtree, exactly = self.exact, self.subtree, Scope.EXACT
         for target, value in found:
             if isinstance(target, NameTarget):
                 (exact if target.scope is exactly else subtree)[wire(target.name.text)] = value
+            elif isinstance(target, WireName):
+                (exact if target.exact else subtree)[target.name] = value
+            elif isinstance(target, ClientPrefix):
+                clients.setdefault(target.prefix, value)
             else:
                 addresses.setdefault(target, value)
-        self.prefixes = {
-            version: PrefixSpans((prefix, value) for prefix, value in addresses.items() if prefix.version == version)
-            for version in {prefix.version for prefix in addresses}
-        }
+        self.prefixes, self.clients = _by_version(addresses), _by_version(clients)
 
     @property
     def has_names(self) -> bool:
@@ -199,9 +278,15 @@ class Layer:
     def has_prefixes(self) -> bool:
         return bool(self.prefixes)
 
+    @property
+    def has_clients(self) -> bool:
+        return bool(self.clients)
+
     def __len__(self) -> int:
-        """How many rules it holds."""
-        return len(self.exact) + len(self.subtree) + sum(len(p.rules) for p in self.prefixes.values())
+        """How many rules it holds; a STOP is none."""
+        stops = sum(self.grounds[value & GROUND_MASK].bound is Bound.STOP for value in self.subtree.values())
+        spans = (*self.prefixes.values(), *self.clients.values())
+        return len(self.exact) + len(self.subtree) - stops + sum(len(p.rules) for p in spans)
 
     @classmethod
     def compile(cls, rules: Iterable[Rule], *, source: Source, canaries: Iterable[Canary] = ()) -> "Layer":
@@ -231,15 +316,22 @@ class Layer:
                 ground = self.grounds[value & GROUND_MASK]
                 if hour < ground.expires:
                     return Hit(ground, value >> GROUND_BITS, key, True)
-        find = self.subtree.get
+        find, size = self.subtree.get, len(key)
         while len(key) > 1:
             value = find(key)
             if value is not None:
                 ground = self.grounds[value & GROUND_MASK]
                 if hour < ground.expires:
+                    if ground.bound and (ground.bound is Bound.STOP or len(key) == size):
+                        return None
                     return Hit(ground, value >> GROUND_BITS, key)
             key = key[key[0] + 1 :]
         return None
+
+    def by_client(self, version: int, address: int, hour: int) -> Hit | None:
+        """The longest prefix of clients in force that holds the address."""
+        spans = self.clients.get(version)
+        return as_client(spans.find(address, self.grounds, hour)) if spans else None
 
     def by_addresses(self, addresses: Iterable[tuple[int, int]], hour: int) -> Hit | None:
         """The nearest over all (version, address); see `nearest`."""
@@ -248,6 +340,33 @@ class Layer:
     def _by_address(self, version: int, address: int, hour: int) -> Hit | None:
         prefixes = self.prefixes.get(version)
         return prefixes.find(address, self.grounds, hour) if prefixes else None
+
+
+def _by_version(prefixes: Mapping[Prefix, int]) -> dict[int, PrefixSpans]:
+    return {
+        version: PrefixSpans((prefix, value) for prefix, value in prefixes.items() if prefix.version == version)
+        for version in {prefix.version for prefix in prefixes}
+    }
+
+
+def records_text(records: Iterable[LocalRecord]) -> str:
+    """Records as the `data` of a Ground: base64 of type, TTL and size (u16, u32, u16, big-endian) and RDATA of each."""
+    return b64encode(b"".join(_record.pack(r.rtype, r.ttl, len(r.rdata)) + r.rdata for r in records)).decode()
+
+
+def records_of(text: str) -> tuple[LocalRecord, ...]:
+    """The reverse of `records_text`."""
+    data, at, found = b64decode(text), 0, []
+    while at < len(data):
+        rtype, ttl, size = _record.unpack_from(data, at)
+        at += _record.size + size
+        found.append(LocalRecord(rtype, ttl, data[at - size : at]))
+    return tuple(found)
+
+
+def as_client(hit: Hit | None) -> Hit | None:
+    """The same, as a rule about who asks."""
+    return hit._replace(matched=ClientPrefix(hit.matched)) if hit and isinstance(hit.matched, Prefix) else hit
 
 
 def nearest(addresses: Iterable[tuple[int, int]], find: Callable[[int, int], Hit | None]) -> Hit | None:

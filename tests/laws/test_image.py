@@ -11,10 +11,21 @@ from hypothesis import strategies as st
 from feeds.manifest import Canary
 from feeds.message.building import encode_name
 from feeds.name import DomainName
+from feeds.prefix import Prefix
 from feeds.rule import Action, Category, NameTarget, Rule, Scope
 from resolver.image import Image, build, new_memory, random_prime
-from resolver.policy import Ground, Hit, Layer
-from resolver.policy.layer import numbered
+from resolver.policy import (
+    Bound,
+    ClientPrefix,
+    Ground,
+    Hit,
+    Layer,
+    LocalRecord,
+    Source,
+    WireName,
+    numbered,
+    records_text,
+)
 from tests.laws.test_policy import HOUR, SOURCE, addresses, names, rule_lists
 
 CANARIES = (
@@ -45,7 +56,7 @@ def told(hit: Hit | None) -> object:
     ground = hit.ground
     return (
         hit.number, hit.matched, hit.exact, hit.entry, hit.target, ground.source, ground.action, ground.data,
-        ground.category, ground.decision, ground.expires, ground.counted, ground.cname,
+        ground.category, ground.decision, ground.expires, ground.counted, ground.cname, ground.bound, ground.records,
     )  # fmt: skip
 
 
@@ -86,3 +97,52 @@ def test_the_same_rules_and_prime_give_the_same_octets(rules: list[Rule], seed: 
     prime = random_prime(Random(seed))
     with image_of(rules, prime) as one, image_of(rules, prime) as other:
         assert one.head == other.head
+
+
+ZONE = Source("zone", 1, foreign=True, zone="rpz.example")
+RECORDS = records_text([LocalRecord(16, 60, b"\x03any"), LocalRecord(1, 5, b"\xc0\x00\x02\x01")])
+ALIAS = records_text([LocalRecord(5, 60, b"\x01*\x06walled\x07example\x00")])
+GROUNDS = [
+    Ground(ZONE, Action.NXDOMAIN),
+    Ground(ZONE, Action.NODATA, bound=Bound.BELOW),
+    Ground(ZONE, Action.PASSTHRU, bound=Bound.STOP),
+    Ground(ZONE, Action.LOCAL, RECORDS, as_records=True),
+    Ground(ZONE, Action.LOCAL, ALIAS, bound=Bound.BELOW, as_records=True),
+]
+labels = st.lists(st.sampled_from([b"\x01a", b"\x01b", b"\x02\x00\xff", b"\x03a.b"]), min_size=1, max_size=4)
+wires = labels.map(lambda parts: b"".join(parts) + b"\0")
+
+
+def prefix_of(version: int, length: int, bits: int) -> Prefix:
+    return Prefix(version, bits % (1 << length) << (32 if version == 4 else 128) - length, length)
+
+
+prefixes = st.builds(prefix_of, st.sampled_from([4, 6]), st.integers(1, 32), st.integers(0, 1 << 32))
+zone_targets = st.one_of(st.builds(WireName, wires, st.booleans()), prefixes, prefixes.map(ClientPrefix))
+
+
+@settings(max_examples=300)
+@given(
+    st.dictionaries(zone_targets, st.integers(0, len(GROUNDS) - 1), max_size=12),
+    primes, st.lists(wires, max_size=8), st.lists(addresses, max_size=5),
+)  # fmt: skip
+def test_an_image_of_a_foreign_zone_says_of_names_clients_and_addresses_what_the_layer_in_memory_says(
+    rules: dict[WireName | Prefix | ClientPrefix, int], prime: int, asked: list[bytes], found: list[tuple[int, int]]
+) -> None:
+    layer = Layer(ZONE, GROUNDS, rules.items())
+    memory = new_memory()
+    try:
+        build(memory, rules.items(), GROUNDS, source=ZONE, refused=0, made_from=bytes(32), prime=prime)
+        image = Image.of_descriptor(memory, verify=True)
+    finally:
+        os.close(memory)
+    assert len(image) == len(layer)
+    assert image.has_clients == layer.has_clients
+    for key in [*asked, *(rule.name for rule in rules if isinstance(rule, WireName))]:
+        for name in (key, b"\x01x" + key):
+            assert told(image.by_name(name, HOUR)) == told(layer.by_name(name, HOUR))
+    for version, address in found:
+        assert told(image.by_client(version, address, HOUR)) == told(layer.by_client(version, address, HOUR))
+        assert told(image.by_addresses([(version, address)], HOUR)) == told(
+            layer.by_addresses([(version, address)], HOUR)
+        )
