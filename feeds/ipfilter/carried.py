@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from feeds import durable
-from feeds.errors import Unavailable
+from feeds.errors import Rejected, Unavailable
 from feeds.ipfilter import ipset
-from feeds.ipfilter.bulk import keys, spans
+from feeds.ipfilter.bulk import intervals_of
 from feeds.ipfilter.kernel import InKernel, Run
 from feeds.ipfilter.plan import Plan
 from feeds.ipfilter.routers import FORMS
@@ -158,8 +158,8 @@ def _read(path: Path, form: Form, marks: tuple[str, ...]) -> InKernel:
     found = _PREFIX.findall(text)
     four, six = ([each for each in found if (":" in each) == (version == 6)] for version in BITS)
     try:
-        held = Filter(spans(keys(four, BITS[4]), BITS[4]), spans(keys(six, BITS[6]), BITS[6]))
-    except (ValueError, OSError):
+        held = Filter(intervals_of(four, BITS[4]), intervals_of(six, BITS[6]))
+    except Rejected:
         raise Unavailable(
             _("{path} is not what this program wrote").format(path=path),
             kept=_("what {target} holds is as it was").format(target=form.name),

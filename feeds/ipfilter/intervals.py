@@ -37,7 +37,12 @@ def merged(pairs: Iterable[tuple[int, int]]) -> Intervals:
             reach = last
         elif last > reach:
             ends[-1] = reach = last
-    return tuple(map(_span, zip(starts, ends, strict=True)))
+    return spans(zip(starts, ends, strict=True))
+
+
+def spans(pairs: Iterable[tuple[int, int]]) -> Intervals:
+    """These pairs, which have the one form of their set already."""
+    return tuple(map(_span, pairs))
 
 
 def subtract(whole: Intervals, part: Intervals) -> Intervals:

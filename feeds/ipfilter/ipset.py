@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from feeds.errors import Unavailable
-from feeds.ipfilter.bulk import interval_texts, keys, spans
+from feeds.ipfilter.bulk import interval_texts, intervals_of
 from feeds.ipfilter.intervals import Intervals
 from feeds.ipfilter.kernel import InKernel, Run
 from feeds.ipfilter.lifetime import Lasting
@@ -60,8 +60,7 @@ def parse(saved: dict[str, str]) -> InKernel:
                 found.append(words[2])
                 # Zero is an entry that stays.
                 left.append(int(words[4]) or math.inf if words[3:4] == ["timeout"] else math.inf)
-        bits = BITS[int(name[-1])]
-        sets[name] = spans(keys(found, bits), bits)
+        sets[name] = intervals_of(found, BITS[int(name[-1])])
     # The sets are always loaded whole, so what lives longest is as old as the rest.
     held = Filter(sets.get("blocked4", ()), sets.get("blocked6", ()))
     return InKernel(held, (), {}, max(left, default=None))

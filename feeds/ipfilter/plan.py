@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 
 from feeds.errors import Held
 from feeds.ipfilter.bulk import interval_texts
-from feeds.ipfilter.intervals import Intervals, cidrs, intersect, size, subtract
+from feeds.ipfilter.bulk import prefix_count as bulk_count
+from feeds.ipfilter.intervals import Intervals, intersect, size, subtract
 from feeds.ipfilter.kernel import InKernel, address_text
 from feeds.ipfilter.lifetime import Lasting
 from feeds.ipfilter.wanted import BITS, PROTOCOLS, SET_NAMES, Box, Filter
@@ -103,7 +104,7 @@ class Plan:
 
 def prefix_count(filter_: Filter, version: int) -> int:
     """Elements of that IP version: the fewest prefixes of what is dropped whole, and the boxes with ports."""
-    whole = sum(1 for _prefix in cidrs(filter_.whole(version), BITS[version]))
+    whole = bulk_count(filter_.whole(version), BITS[version])
     return whole + sum(len(filter_.boxes(protocol, version)) for protocol in PROTOCOLS)
 
 
@@ -120,7 +121,7 @@ def _change(name: str, held: Filter, wanted: Filter) -> Change:
             name,
             _prefixes(subtract(then, now), version),
             _prefixes(subtract(now, then), version),
-            len(_prefixes(intersect(now, then), version)),
+            bulk_count(intersect(now, then), BITS[version]),
         )
     before, after = held.boxes(protocol, version), wanted.boxes(protocol, version)
     here, there = set(before), set(after)

@@ -90,14 +90,14 @@ assert target.apply(plan, ("forward",), [], run).filter == held
 _LARGE = """
 import random, sys, time
 from feeds.ipfilter import nftables
-from feeds.ipfilter.bulk import keys, spans
+from feeds.ipfilter.bulk import intervals_of
 from feeds.ipfilter.intervals import merged, subtract
 from feeds.ipfilter.kernel import run
 from feeds.ipfilter.target import TARGETS
 from feeds.ipfilter.wanted import Filter
 
 lines = sys.stdin.read().split()
-held = spans(keys(lines, 32), 32)
+held = intervals_of(lines, 32)
 chance = random.Random(7)
 gone = merged(chance.sample(held, 50))
 new = merged((n, n) for n in (chance.randrange(224 << 24, 240 << 24) for _n in range(50)))

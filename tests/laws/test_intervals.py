@@ -2,14 +2,11 @@
 
 import ipaddress
 from itertools import pairwise
-from typing import Any
 
 import netaddr
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feeds.ipfilter.bulk import fewest, interval_texts, keys, spans, texts
 from feeds.ipfilter.intervals import Intervals, cidrs, differing, intersect, merged, size, subtract
 from feeds.ipfilter.kernel import InKernel
 from feeds.ipfilter.plan import Plan
@@ -99,39 +96,6 @@ def test_difference_is_netaddr_s(one: list[tuple[int, int]], other: list[tuple[i
 
 def _texts(pairs: list[tuple[int, int]]) -> list[tuple[netaddr.IPAddress, netaddr.IPAddress]]:
     return [(netaddr.IPAddress(first, 4), netaddr.IPAddress(last, 4)) for first, last in pairs]
-
-
-networks4 = st.lists(st.tuples(st.integers(0, 2**32 - 1), st.integers(0, 32)), max_size=20)
-networks6 = st.lists(st.tuples(st.integers(0, 2**128 - 1), st.integers(0, 128)), max_size=20)
-near4 = st.lists(st.tuples(st.integers(2**32 - 40, 2**32 - 1), st.integers(26, 32)), max_size=20)
-
-
-@given(st.one_of(networks4, near4), st.booleans())
-def test_bulk_aggregation_is_ipaddress_s_in_ipv4(pairs: list[tuple[int, int]], bare: bool) -> None:
-    theirs = [ipaddress.IPv4Network(pair, strict=False) for pair in pairs]
-    said = [str(n.network_address) if bare and n.prefixlen == 32 else str(n) for n in theirs]
-    _same_as_ipaddress(said, theirs, 32)
-
-
-@given(networks6)
-def test_bulk_aggregation_is_ipaddress_s_in_ipv6(pairs: list[tuple[int, int]]) -> None:
-    theirs = [ipaddress.IPv6Network(pair, strict=False) for pair in pairs]
-    _same_as_ipaddress([str(n) for n in theirs], theirs, 128)
-
-
-def _same_as_ipaddress(said: list[str], theirs: list[Any], bits: int) -> None:
-    collapsed = [str(network) for network in ipaddress.collapse_addresses(theirs)]
-    ours = fewest(keys(said, bits), bits)
-    # The two libraries write `::0.1.0.0` and `::1:0` for the same address.
-    assert [str(ipaddress.ip_network(text)) for text in texts(ours, bits)] == collapsed
-    assert list(interval_texts(spans(keys(said, bits), bits), bits)) == list(texts(ours, bits))
-
-
-@given(st.lists(st.sampled_from(["192.0.2.1", "192.0.2.0/24"]), max_size=3), st.integers(0, 3))
-def test_bulk_reading_refuses_what_is_no_prefix_wherever_it_stands(good: list[str], place: int) -> None:
-    for bad in ("", "192.0.2", "192.0.2.1/33", "192.0.2.1/", "192.0.2.1/24/192.0.2.1", "192.0.2.0/2\n4", "::1", "/24"):
-        with pytest.raises((ValueError, OSError)):
-            keys([*good[:place], bad, *good[place:]], 32)
 
 
 BASE = int(ipaddress.IPv4Address("192.0.2.0"))
