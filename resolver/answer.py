@@ -13,6 +13,7 @@ All but the question is prebuilt, once for each entry and kind of question, and 
 
 import socket
 from collections.abc import Sequence
+from dataclasses import dataclass
 from struct import Struct
 from typing import Final
 
@@ -102,9 +103,7 @@ def blocked_answer(
     asked for a structured error.
     """
     ground = hit.ground
-    pieces = ground.pieces
-    if not isinstance(pieces, _Pieces):
-        pieces = ground.pieces = _Pieces(ground)
+    pieces = _pieces_of(ground)
     if ground.action is Action.DROP:
         return None
     count, answers = 0, b""
@@ -145,10 +144,46 @@ def _limit(query: Query, over_tcp: bool, message: bytes) -> int:
     return MAX_MESSAGE_BYTES if over_tcp or len(message) <= PLAIN_UDP_BYTES else query.udp_limit
 
 
+@dataclass(frozen=True, slots=True)
+class Prebuilt:
+    """The parts of every answer under a ground, in the order of the message, for who puts them together elsewhere.
+
+    `bits` of the header; `records` by question type (0: any other), each with their number; `soa`; the code of the
+    Extended DNS Error and its text: `before`, the entry's number, `after`, or `plain` where no entry stands behind.
+    """
+
+    bits: int
+    records: tuple[tuple[int, int, bytes], ...]
+    soa: bytes
+    ede_code: int
+    before: bytes
+    after: bytes
+    plain: bytes
+
+
+def prebuilt(ground: Ground) -> Prebuilt:
+    """Not for a ground whose answers take more: actions passthru, drop and tcp_only, a name to be resolved."""
+    pieces = _pieces_of(ground)
+    reasons = "; ".join(_reasons(ground))
+    return Prebuilt(
+        pieces.bits,
+        tuple((rtype, count, records) for rtype, (count, records) in sorted(pieces.answers.items(), reverse=True)),
+        pieces.soa,
+        EDE_BLOCKED if ground.source.foreign else EDE_CENSORED,
+        f"entry {ground.source.authority}:".encode(),
+        ("; " + reasons if reasons else "").encode(),
+        reasons.encode(),
+    )
+
+
 def explanation(hit: Hit) -> str:
     """What EXTRA-TEXT says: entry, decision, where to object; at most about 600 octets of UTF-8."""
-    ground = hit.ground
-    parts = [f"entry {hit.entry}"] if hit.entry else []
+    return "; ".join([f"entry {hit.entry}", *_reasons(hit.ground)] if hit.entry else _reasons(hit.ground))
+
+
+def _reasons(ground: Ground) -> list[str]:
+    """All but the entry."""
+    parts = []
     if ground.decision:
         parts.append("decision " + _shortened(ground.decision, MAX_DECISION_BYTES))
     elif ground.source.foreign:
@@ -158,7 +193,14 @@ def explanation(hit: Hit) -> str:
     contact = _contact(ground)
     if contact:
         parts.append("objections " + _shortened(contact, MAX_CONTACT_BYTES))
-    return "; ".join(parts)
+    return parts
+
+
+def _pieces_of(ground: Ground) -> _Pieces:
+    pieces = ground.pieces
+    if not isinstance(pieces, _Pieces):
+        pieces = ground.pieces = _Pieces(ground)
+    return pieces
 
 
 def _keep(pieces: _Pieces, hit: Hit) -> bytes:
