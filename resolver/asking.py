@@ -122,7 +122,8 @@ class Asking:
         outstanding = attempt.outstanding
         if not response_matches(data, attempt.id, attempt.question):
             self._near_miss(attempt, now, out)
-            return None
+            # Over TCP it is the upstream itself that talks nonsense, and it may go on with that for as long as it can.
+            return self._bad(token, attempt, None, now, out) if attempt.tcp else None
         upstream = self.health[attempt.upstream]
         try:
             response = read_response(data, attempt.question)
@@ -259,7 +260,8 @@ class Asking:
         if what is None:
             return None
         what.tokens.remove(token)
-        if response is not None:
+        # What is truncated over TCP too says nothing about what there is.
+        if response is not None and not response.truncated:
             what.failure = response
         unasked = len(what.asked) < len(self.health.upstreams)
         if (unasked or response is None) and self._attempt(what, now, out):

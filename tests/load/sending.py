@@ -19,7 +19,9 @@ _RECORD = Struct("=IIHBBI")
 
 
 class Fate(NamedTuple):
-    """What became of one query. `sent` and `latency` in microseconds; `which` of the queries; `serial` of the SOA of a refusal."""
+    """What became of one query. `sent` and `latency` are in microseconds; `which` of the queries it was; the `serial`
+    of the SOA of a refusal.
+    """
 
     sent: int
     latency: int
