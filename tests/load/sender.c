@@ -10,7 +10,7 @@
  * OUTPUT gets one record of 16 octets for each query, in the order in which the answers came, the lost ones last:
  *   u32 sent (microseconds from the start), u32 latency (microseconds, 2^32 - 1: no answer), u16 index into QUERIES,
  *   u8 flags (lowest 4 bits RCODE, 0x10 TC, 0x20 the answer section is not empty, 0x40 no answer), u8 socket,
- *   u32 serial of an SOA that stands first in the authority section, 0 if none does
+ *   u32 serial of an SOA that is the first record, whatever its section, 0 if none is
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -54,7 +54,7 @@ static size_t skip_name(const uint8_t *m, size_t n, size_t at) {
 }
 
 static uint32_t serial_of(const uint8_t *m, size_t n) {
-    if (m[6] || m[7] || !(m[8] | m[9])) return 0;
+    if (m[6] | m[7] || !(m[8] | m[9] | m[10] | m[11])) return 0;
     size_t at = skip_name(m, n, skip_name(m, n, 12) + 4);
     if (at + 10 > n || m[at] || m[at + 1] != 6) return 0;
     size_t end = at + 10 + (m[at + 8] << 8 | m[at + 9]);
