@@ -1,0 +1,97 @@
+"""Releases swapped in under load: no query is lost, and each is answered by exactly one release."""
+
+import time
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+
+import dns.rcode
+import pytest
+
+from tests.load.sending import Fate, Result, sending
+from tests.load.upstream import fast_upstream
+from tests.resolver.live import LiveResolver, accept, resolver
+from tests.resolver.play import query, rule
+
+FUTURE = 2_000_000
+# Markers: releases with an even serial block the first two names, those with an odd one the others.
+MARKERS = ("even-a.com", "even-b.com", "odd-a.com", "odd-b.com")
+BALLAST = 2000  # rules besides, so that a release is no trifle
+EXCUSED_MS = 20  # printed, and what a quiet machine keeps
+LIMIT_MS = 500  # asserted: a noisy machine may stop us for that long, a resolver that waits for its disk is longer
+
+
+def release(state: Path, serial: int) -> None:
+    blocked = MARKERS[:2] if serial % 2 == 0 else MARKERS[2:]
+    more = (rule(f"other-{n}.net", expires=FUTURE, number=100 + n) for n in range(BALLAST))
+    accept(state, serial, *(rule(name, expires=FUTURE, number=n) for n, name in enumerate(blocked, 1)), *more)
+
+
+def released(fate: Fate) -> int:
+    """0 or 1: whether an even or an odd release gave this answer."""
+    of_even = fate.which < 2
+    refused = fate.rcode == dns.rcode.NXDOMAIN
+    assert refused or fate.flags == 0x20, f"neither refused nor answered: {fate}"
+    if refused:
+        assert fate.serial % 2 == (0 if of_even else 1), f"refused by a release that does not list it: {fate}"
+    return 0 if of_even == refused else 1
+
+
+def turns(result: Result) -> list[tuple[int, int]]:
+    """At each socket: how many times its answers went over to the other kind of release, and to how many serials."""
+    found = []
+    for socket in sorted({fate.socket for fate in result.fates}):
+        kinds, serials = [], []
+        for fate in result.fates:
+            if fate.socket == socket and not fate.lost:
+                kinds.append(released(fate))
+                if fate.serial and (not serials or serials[-1] != fate.serial):
+                    serials.append(fate.serial)
+        assert serials == sorted(set(serials)), "releases follow each other, none comes back"
+        found.append((sum(a != b for a, b in pairwise(kinds)), len(serials)))
+    return found
+
+
+def capacity(live: LiveResolver, folder: Path) -> float:
+    """Queries a second that it answers when it is asked as fast as it answers."""
+    with sending(folder, live.port, [query(name) for name in MARKERS], seconds=2, sockets=2) as sender:
+        result = sender.result()
+    return result.answered / result.seconds
+
+
+def swapped_under_load(tmp_path: Path, swaps: int, seconds: float) -> None:
+    state = tmp_path / "state"
+    accept(state, 1, rule("other.net", expires=FUTURE))
+    with fast_upstream() as address, resolver(tmp_path, [address], "--state", str(state)) as live:
+        # All are known to the cache first, or the first who asks after a swap would wait for the upstream.
+        for name in MARKERS:
+            assert live.asks(name).rcode() == dns.rcode.NOERROR
+        release(state, 2)
+        live.waits_for("enforcing", 2)
+        rate = 0.7 * capacity(live, tmp_path)
+        queries = [query(name) for name in MARKERS]
+        with sending(tmp_path, live.port, queries, seconds=seconds, rate=rate, sockets=4) as sender:
+            start = time.monotonic()
+            for n in range(swaps):
+                time.sleep(max(0.0, start + (n + 0.5) * seconds / swaps - time.monotonic()))
+                release(state, 3 + n)
+            result = sender.result()
+        live.waits_for("enforcing", swaps + 2)
+    found = turns(result)
+    slow = sum(not fate.lost and fate.latency > 1000 * EXCUSED_MS for fate in result.fates)
+    per_release = Counter(fate.serial for fate in result.fates if fate.serial)
+    print(f"{swaps} swaps at {rate:.0f} queries a second: {result.text()}; {slow} above {EXCUSED_MS} ms; "
+          f"turns and serials by socket: {found}")  # fmt: skip
+    assert result.lost == 0, "every query is answered"
+    assert [changes for changes, _serials in found] == [swaps] * len(found), "all markers of a release flip together"
+    assert set(per_release) == set(range(2, swaps + 3)), "every release has answered"
+    assert result.latency(1) < LIMIT_MS
+
+
+def test_a_swap_at_70_percent_load_loses_no_query_and_mixes_no_two_releases(tmp_path: Path):
+    swapped_under_load(tmp_path, 3, 4)
+
+
+@pytest.mark.slow
+def test_thirty_swaps_in_thirty_seconds_at_70_percent_load(tmp_path: Path):
+    swapped_under_load(tmp_path, 30, 30)
