@@ -7,6 +7,7 @@ client, since header and question of one name have one length however its case i
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from struct import pack
+from typing import Protocol
 
 from feeds.message.building import aged
 from resolver.policy import Hit
@@ -18,6 +19,9 @@ STALE_TTL = 30  # seconds; RFC 8767 section 4
 FAILURE_SECONDS = 5  # RFC 9520 section 3.2: at least one second, at most five minutes
 # What Python itself takes for an entry: key and body headers, the object, its tuple, its place in the table.
 ENTRY_BYTES = 480
+
+# A `question_key`.
+Key = bytes
 
 
 @dataclass(slots=True, eq=False)
@@ -74,6 +78,30 @@ class Entry:
         return aged(self.message, self.ttls, 0, most=STALE_TTL, least=STALE_TTL)
 
 
+class AnyCache(Protocol):
+    """What keeps answers: this module's, or the compiled lane's."""
+
+    @property
+    def bytes(self) -> int: ...
+
+    @property
+    def evicted(self) -> int: ...
+
+    def __len__(self) -> int: ...
+
+    def get(self, key: Key, now: float) -> Entry | None:
+        """The entry, fresh or stale (ask `Entry.fresh`), or None; counts as a use."""
+
+    def put(self, key: Key, entry: Entry) -> None:
+        """Keep it, and let go of the entries used longest ago until the bound holds."""
+
+    def postpone(self, key: Key, until: float) -> None:
+        """An upstream failed to renew it: serve it stale until then without asking again."""
+
+    def drop(self, key: Key) -> None:
+        """Forget it, if it is there."""
+
+
 class Cache:
     """Entries by question, at most `max_bytes` in all. An entry past its life is kept for `stale_seconds` more."""
 
@@ -110,6 +138,12 @@ class Cache:
             old_key, old = self._entries.popitem(last=False)
             self.bytes -= old.size + len(old_key)
             self.evicted += 1
+
+    def postpone(self, key: bytes, until: float) -> None:
+        """An upstream failed to renew it: serve it stale until then without asking again."""
+        entry = self._entries.get(key)
+        if entry is not None:
+            entry.recheck_at = until
 
     def drop(self, key: bytes) -> None:
         """Forget it, if it is there."""

@@ -9,7 +9,7 @@ so far would have been paid for at exactly the rate. Addresses live here, in mem
 """
 
 from socket import AF_INET6, inet_pton
-from typing import Final
+from typing import Final, Protocol
 
 KINDS: Final = ("answer", "blocked", "nxdomain", "error")
 _BY_RCODE: Final = ("answer", "error", "error", "nxdomain", *["error"] * 12)
@@ -19,6 +19,16 @@ ANSWERS_PER_SECOND: Final = 1000
 BURST_SECONDS: Final = 4.0
 MAX_NETWORKS: Final = 32_768  # about 8 MB
 SLIP: Final = 2
+
+
+class AnyLimiter(Protocol):
+    """What counts answers: this module's, or the compiled lane's."""
+
+    def over(self, host: str, kind: str, now: float) -> bool:
+        """Is one more answer of that kind to this address too much? If not, it is counted."""
+
+    def slips(self) -> bool:
+        """Is it the turn of a limited answer to be replaced by a short one?"""
 
 
 class Limiter:

@@ -40,7 +40,7 @@ _TAGS = [bytes([tag]) for tag in range(256)]
 class Image:
     """A compiled list, mapped and not read: opening it costs the same whatever its size."""
 
-    __slots__ = ("_clients", "_data", "_exact", "_grounds", "_prefixes", "_subtree", "_text_starts", "about", "head")
+    __slots__ = ("_clients", "_exact", "_grounds", "_prefixes", "_subtree", "_text_starts", "about", "data", "head")
 
     def __init__(self, data: mmap.mmap, *, verify: bool = False) -> None:
         """Raises Untrusted for what is no whole image. Only the head is checked; with `verify` every octet is."""
@@ -49,7 +49,7 @@ class Image:
             with memoryview(data) as whole, whole[HEAD_BYTES:] as body:
                 if new_sum(body).digest() != head.body:
                     raise damaged(_("its checksum is wrong"))
-        self._data = data
+        self.data = data
         self.about = About.of_json(json.loads(self._section(Section.ABOUT)))
         self._exact = _Names(data, head, Section.EXACT_FILTER, Section.EXACT_TABLE)
         self._subtree = _Names(data, head, Section.SUBTREE_FILTER, Section.SUBTREE_TABLE)
@@ -95,14 +95,14 @@ class Image:
         if self._exact:
             value = self._exact.find(key)
             if value >= 0:
-                ground = self._ground(value & GROUND_MASK)
+                ground = self.ground(value & GROUND_MASK)
                 if hour < ground.expires:
                     return Hit(ground, value >> GROUND_BITS, key, True)
         climb = self._subtree.climb
         found = climb(key)
         while found is not None:
             name, value = found
-            ground = self._ground(value & GROUND_MASK)
+            ground = self.ground(value & GROUND_MASK)
             if hour < ground.expires:
                 if ground.bound and (ground.bound is Bound.STOP or len(name) == len(key)):
                     return None
@@ -122,17 +122,17 @@ class Image:
         owner = prefixes.owner(address)
         while owner != NONE:
             prefix, value, owner = prefixes.rule(owner)
-            ground = self._ground(value & GROUND_MASK)
+            ground = self.ground(value & GROUND_MASK)
             if hour < ground.expires:
                 return Hit(ground, value >> GROUND_BITS, prefix)
         return None
 
-    def _ground(self, index: int) -> Ground:
-        """Made when first hit, since a release may have as many grounds as rules."""
+    def ground(self, index: int) -> Ground:
+        """The ground of that number; made when first hit, since a release may have as many grounds as rules."""
         ground = self._grounds.get(index)
         if ground is None:
             start = self.head.places[Section.GROUNDS][0] + index * GROUND.size
-            expires, action, category, flags, data, decision = GROUND.unpack_from(self._data, start)
+            expires, action, category, flags, data, decision = GROUND.unpack_from(self.data, start)
             ground = self._grounds[index] = Ground(
                 self.about.source,
                 ACTIONS[action],
@@ -148,11 +148,11 @@ class Image:
 
     def _text(self, number: int) -> str:
         start = self.head.places[Section.TEXTS][0]
-        return self._data[start + self._text_starts[number] : start + self._text_starts[number + 1]].decode()
+        return self.data[start + self._text_starts[number] : start + self._text_starts[number + 1]].decode()
 
     def _section(self, section: Section) -> bytes:
         start, size = self.head.places[section]
-        return self._data[start : start + size]
+        return self.data[start : start + size]
 
 
 class _Names:

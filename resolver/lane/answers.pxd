@@ -149,7 +149,7 @@ cdef inline int refusal(uint8_t *out, const uint8_t *query, const Question *aske
                         int64_t value) noexcept nogil:
     """What a blocked query is told; 0 where it does not fit, which Python knows to shorten."""
     cdef uint8_t digits[20]
-    cdef int i, digit_count = 0, size, at, text, count = 0
+    cdef int i, digit_count = 0, size, at, text = 0, count = 0
     cdef const RecordSet *records = NULL
     cdef int64_t number = value >> GROUND_BITS
     for i in range(taught.sets):

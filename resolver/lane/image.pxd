@@ -13,9 +13,9 @@ cdef enum:
     PREFIX_BYTES = 32
     NO_RULE = 0xFFFFFFFF
     GROUND_BITS = 24
-    FLAG_COUNTED = 1
-    FLAG_BELOW = 2  # does not match its own name
-    KNOWN_FLAGS = 3
+    FLAG_BELOW = 2  # matches names below its own, which ends the search
+    FLAG_STOP = 4  # matches nothing and ends the search
+    KNOWN_FLAGS = 15
 
 cdef struct Names:
     const uint8_t *passing
@@ -36,6 +36,8 @@ cdef struct View:
     Names subtree
     Spans ipv4
     Spans ipv6
+    Spans ipv4_clients
+    Spans ipv6_clients
     const uint8_t *grounds
     uint32_t ground_count
     uint32_t prime
@@ -157,9 +159,9 @@ cdef inline Judgement match_name(const View *view, const uint8_t *key, const uin
             if value >= 0:
                 if not ground_at(view, value, &match.ground) or match.ground.flags & ~KNOWN_FLAGS:
                     return UNSURE
-                if match.ground.flags & FLAG_BELOW and label == 0:
-                    continue
                 if hour < match.ground.expires or match.ground.expires == NO_RULE:
+                    if match.ground.flags & FLAG_STOP or (match.ground.flags & FLAG_BELOW and label == 0):
+                        return NO_MATCH
                     match.value = value
                     return A_MATCH
     return NO_MATCH

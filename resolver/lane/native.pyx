@@ -139,6 +139,13 @@ cdef struct Packet:
     uint64_t found
     Hashes hashes[MAX_LAYERS]
 
+cdef struct Sender:
+    # `width`: octets of the address, 0 where it is not known; `network`: of those that its network has, for the limits,
+    # 0 where its answers are not limited.
+    const uint8_t *address
+    int width
+    int network
+
 cdef struct Wish:
     # What Python must teach before the lane can answer the like of this by itself.
     uint8_t layer
@@ -149,6 +156,7 @@ cdef struct State:
     Layer layers[MAX_LAYERS]
     int layer_count
     bint has_spans
+    bint has_clients
     bint resting  # the policy has more than the lane knows: Python answers everything
     uint32_t hour
     uint32_t number  # of the state of the policy
@@ -212,9 +220,9 @@ cdef void look_ahead(State *state, Packet *packet) noexcept nogil:
     lane_prefetch(state.store.buckets[packet.found & state.store.mask])
 
 
-cdef Outcome answered(State *state, Packet *packet, const uint8_t *query, const uint8_t *network, int network_bytes,
-                      double now, uint8_t *out, int *size, Counts *counts, Wish *wish) noexcept nogil:
-    """One query's answer into `out`, which has ROOM octets. `network_bytes` 0: its answers are not limited."""
+cdef Outcome answered(State *state, Packet *packet, const uint8_t *query, const Sender *sender, double now,
+                      uint8_t *out, int *size, Counts *counts, Wish *wish) noexcept nogil:
+    """One query's answer into `out`, which has ROOM octets."""
     cdef Question *asked = &packet.asked
     cdef Match match
     cdef Judgement judgement = NO_MATCH
@@ -226,6 +234,8 @@ cdef Outcome answered(State *state, Packet *packet, const uint8_t *query, const 
         counts.dropped += 1
         return SILENCE
     if packet.reading == READ_ODD or state.resting:
+        return TO_PYTHON
+    if state.has_clients and is_client(state, sender):
         return TO_PYTHON
     for i in range(state.layer_count):
         judgement = match_name(&state.layers[i].view, asked.key, asked.starts, asked.labels, asked.name_bytes,
@@ -246,7 +256,7 @@ cdef Outcome answered(State *state, Packet *packet, const uint8_t *query, const 
                 return TO_PYTHON
             counts.blocked += 1
             counts.by_rule[match.ground.category % CATEGORIES][match.ground.action % ACTIONS] += 1
-            return limited(state, query, asked, network, network_bytes, KIND_BLOCKED, now, out, size, counts)
+            return limited(state, query, asked, sender, KIND_BLOCKED, now, out, size, counts)
         if taught.kind != EXEMPT:
             return TO_PYTHON
         exempt = True
@@ -258,7 +268,7 @@ cdef Outcome answered(State *state, Packet *packet, const uint8_t *query, const 
         size[0] = kept_failure(out, query, asked)
         counts.hits += 1
         counts.failed += 1
-        return limited(state, query, asked, network, network_bytes, KIND_ERROR, now, out, size, counts)
+        return limited(state, query, asked, sender, KIND_ERROR, now, out, size, counts)
     if not exempt:
         if kept.judged != state.number:
             kept.verdict = judged(state, kept)
@@ -270,13 +280,12 @@ cdef Outcome answered(State *state, Packet *packet, const uint8_t *query, const 
     counts.cached += 1
     kind = message_of(kept)[3] & 15
     kind = KIND_ANSWER if kind == 0 else KIND_NXDOMAIN if kind == NX else KIND_ERROR
-    return limited(state, query, asked, network, network_bytes, kind, now, out, size, counts)
+    return limited(state, query, asked, sender, kind, now, out, size, counts)
 
 
-cdef inline Outcome limited(State *state, const uint8_t *query, const Question *asked, const uint8_t *network,
-                            int network_bytes, int kind, double now, uint8_t *out, int *size,
-                            Counts *counts) noexcept nogil:
-    if not network_bytes or not over(&state.limits, state.secret, network, network_bytes, kind, now):
+cdef inline Outcome limited(State *state, const uint8_t *query, const Question *asked, const Sender *sender, int kind,
+                            double now, uint8_t *out, int *size, Counts *counts) noexcept nogil:
+    if not sender.network or not over(&state.limits, state.secret, sender.address, sender.network, kind, now):
         return SEND
     state.limits.slipped += 1
     if state.limits.slipped % SLIP:
@@ -324,13 +333,26 @@ cdef uint8_t judged(State *state, Kept *kept) noexcept nogil:
     return CLEAN
 
 
-cdef inline int network_of(const uint8_t *address, uint8_t *network) noexcept nogil:
-    """The /24 or /56 of a sockaddr: how many octets, written to `network`."""
+cdef bint is_client(State *state, const Sender *sender) noexcept nogil:
+    """Does any rule speak of who asks?"""
+    cdef int i
+    cdef View *view
+    for i in range(state.layer_count):
+        view = &state.layers[i].view
+        if sender.width and holds_address(&view.ipv4_clients if sender.width == 4 else &view.ipv6_clients,
+                                          sender.address, sender.width):
+            return True
+    return False
+
+
+cdef inline void see_sender(Sender *sender, const uint8_t *address, bint counted) noexcept nogil:
+    """From a sockaddr. Limits are for a /24 or a /56."""
     if (<const unsigned short *>address)[0] == system.AF_INET:
-        memcpy(network, address + 4, 3)
-        return 3
-    memcpy(network, address + 8, 7)
-    return 7
+        sender.address, sender.width, sender.network = address + 4, 4, 3
+    else:
+        sender.address, sender.width, sender.network = address + 8, 16, 7
+    if not counted:
+        sender.network = 0
 
 
 cdef void send_odd(Batch *batch, int i, int size, const Wish *wish) noexcept nogil:
@@ -357,8 +379,8 @@ cdef void send_odd(Batch *batch, int i, int size, const Wish *wish) noexcept nog
 
 cdef void serve_batch(State *state, Batch *batch, int count) noexcept nogil:
     cdef double before = monotonic(), after
-    cdef int i, sent, done, given = 0, odd = 0, silent = 0, size, network_bytes = 0
-    cdef uint8_t network[8]
+    cdef int i, sent, done, given = 0, odd = 0, size = 0
+    cdef Sender sender
     cdef uint8_t odds[BATCH]
     cdef Wish wishes[BATCH]
     cdef Outcome outcome
@@ -368,12 +390,11 @@ cdef void serve_batch(State *state, Batch *batch, int count) noexcept nogil:
     for i in range(count):
         look_ahead(state, &batch.packets[i])
     for i in range(count):
-        if not batch.local and state.limits.cost:
-            network_bytes = network_of(batch.addresses[i], network)
+        see_sender(&sender, batch.addresses[i], not batch.local and state.limits.cost != 0)
         wishes[odd].ground = 0
         wishes[odd].layer = 0
-        outcome = answered(state, &batch.packets[i], batch.data[i], network, network_bytes, before, batch.out[given],
-                           &size, &batch.counts, &wishes[odd])
+        outcome = answered(state, &batch.packets[i], batch.data[i], &sender, before, batch.out[given], &size,
+                           &batch.counts, &wishes[odd])
         if outcome == SEND:
             batch.given_parts[given].iov_len = size
             batch.given[given].msg_hdr.msg_name = batch.addresses[i]
@@ -417,6 +438,7 @@ cdef class Lane:
     """
 
     cdef State state
+    cdef Counts own  # of `answer`
     cdef list batches
     cdef list buffers
     cdef volatile bint stopping
@@ -533,7 +555,11 @@ cdef class Lane:
             self.state.layers[i] = layers[i]
             layers[i] = old
         old_count, self.state.layer_count = self.state.layer_count, count
-        self.state.has_spans = any(layer_has_spans(&self.state.layers[i].view) for i in range(count))
+        self.state.has_spans = self.state.has_clients = False
+        for i in range(count):
+            self.state.has_spans |= any_of(&self.state.layers[i].view.ipv4, &self.state.layers[i].view.ipv6)
+            self.state.has_clients |= any_of(&self.state.layers[i].view.ipv4_clients,
+                                                      &self.state.layers[i].view.ipv6_clients)
         self.state.resting = resting
         self.state.number += 1
         system.pthread_mutex_unlock(&self.state.lock)
@@ -554,7 +580,7 @@ cdef class Lane:
         system.pthread_mutex_unlock(&self.state.lock)
 
     def teach(self, int layer, uint32_t ground, int kind, int bits=0, int ede_code=0, bytes soa=b"",
-              list records=(), bytes before=b"", bytes after=b"", bytes plain=b""):
+              object records=(), bytes before=b"", bytes after=b"", bytes plain=b""):
         """How to answer what matches under a ground; `records`: (type or 0, how many, octets)."""
         cdef Taught *taught
         cdef bytes data = soa + before + after + plain + b"".join([octets for _type, _count, octets in records])
@@ -604,7 +630,7 @@ cdef class Lane:
 
     # -- kept answers
 
-    def put(self, bytes key, bytes message, list ttls, double stored, int lifetime, bint authentic, int upstream,
+    def put(self, bytes key, bytes message, object ttls, double stored, int lifetime, bint authentic, int upstream,
             bint stripped, bytes names, list addresses):
         """Keep an answer. `names`: wire names that the policy judges, one behind another; `addresses`: (version, octets)."""
         cdef Kept *kept
@@ -691,6 +717,16 @@ cdef class Lane:
         system.pthread_mutex_unlock(&self.state.lock)
         return too_much
 
+    def slips(self):
+        """Is it the turn of a limited answer to be replaced by a short one?"""
+        cdef bint turn
+        with nogil:
+            system.pthread_mutex_lock(&self.state.lock)
+        self.state.limits.slipped += 1
+        turn = self.state.limits.slipped % SLIP == 0
+        system.pthread_mutex_unlock(&self.state.lock)
+        return turn
+
     # -- figures and tests
 
     def counts(self):
@@ -702,8 +738,8 @@ cdef class Lane:
         cdef list durations = [0] * DURATIONS
         cdef double seconds = 0
         cdef Counts *one
-        for counted in list(self.batches):
-            one = &counted.batch.counts
+        for counted in [None, *self.batches]:
+            one = &self.own if counted is None else &counted.batch.counts
             total["blocked"] += one.blocked
             total["cached"] += one.cached
             total["failed"] += one.failed
@@ -722,24 +758,29 @@ cdef class Lane:
                 durations[i] += one.durations[i]
         return total, by_rule, durations, seconds
 
-    def answer(self, bytes query, double now, bytes network=b""):
-        """What the lane says to one datagram: octets, None for nothing, or (layer, ground + 1) for what is Python's."""
+    def answer(self, bytes query, double now, bytes address=b"", bint counted=False):
+        """What the lane says to one datagram: octets, None for nothing, or (layer, ground + 1) for what is Python's.
+
+        `address`: 4 or 16 octets of the sender; `counted`: its answers are limited.
+        """
+        cdef Sender sender
         cdef Packet packet
-        cdef Counts counts
         cdef Wish wish
         cdef Outcome outcome
-        cdef int size = 0, network_bytes = min(8, len(network))
+        cdef int size = 0
         cdef uint8_t out[ROOM]
         cdef const uint8_t *data = query
-        cdef const uint8_t *whose = network
         cdef int query_bytes = min(PACKET_BYTES, len(query))
-        memset(&counts, 0, sizeof(counts))
         wish.layer = wish.ground = 0
+        if address and len(address) not in (4, 16):
+            raise ValueError("an address has 4 or 16 octets")
+        sender.address, sender.width = address, len(address)
+        sender.network = 0 if not counted or not address else 3 if len(address) == 4 else 7
         with nogil:
             system.pthread_mutex_lock(&self.state.lock)
             ready(&self.state, &packet, data, query_bytes)
             look_ahead(&self.state, &packet)
-            outcome = answered(&self.state, &packet, data, whose, network_bytes, now, out, &size, &counts, &wish)
+            outcome = answered(&self.state, &packet, data, &sender, now, out, &size, &self.own, &wish)
             system.pthread_mutex_unlock(&self.state.lock)
         if outcome == SEND:
             return out[:size]
@@ -765,8 +806,8 @@ cdef class Held:
         PyBuffer_Release(&self.view)
 
 
-cdef bint layer_has_spans(View *view):
-    return view.ipv4.count > 0 or view.ipv6.count > 0
+cdef bint any_of(const Spans *ipv4, const Spans *ipv6) noexcept:
+    return ipv4.count > 0 or ipv6.count > 0
 
 
 cdef void forget_taught(Layer *layer) noexcept:
@@ -798,6 +839,8 @@ cdef int view_of(View *view, Held held, uint32_t prime, tuple places) except -1:
     names_of_view(&view.subtree, start, places, 3)
     spans_of_view(&view.ipv4, start, places, 5, 4)
     spans_of_view(&view.ipv6, start, places, 8, 16)
+    spans_of_view(&view.ipv4_clients, start, places, 15, 4)
+    spans_of_view(&view.ipv6_clients, start, places, 18, 16)
     view.grounds = start + <uint64_t>places[11][0]
     view.ground_count = places[11][1] // GROUND_BYTES
     return 0

@@ -1,0 +1,70 @@
+"""What the lane leaves to Python comes over a socket of this process: datagrams with their sender before them.
+
+layer u8, address size u8, control size u8, zero, ground + 1 u32 (0: nothing is to be taught), zero u32;
+the sender's sockaddr, the control message that says which of our addresses was asked, the packet
+"""
+
+import socket
+from collections.abc import Callable
+from struct import Struct
+from typing import Any
+
+from resolver.server import DatagramClient, DatagramListener, Edge
+
+_head = Struct("=BBBxI4x")
+_port = Struct("!H")
+_ipv6 = Struct("=I16sI")
+_control = Struct("=Qii")
+MOST_BYTES = 8192
+# A burst that Python cannot take at once; what is beyond is lost, as in the buffer of any socket.
+ROOM_BYTES = 1 << 20
+
+
+def pair() -> tuple[socket.socket, socket.socket]:
+    """(Python's end, the lane's end)."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, ROOM_BYTES)
+    return ours, theirs
+
+
+class OddListener(DatagramListener):
+    """The queries of one UDP socket that the lane leaves to us. `teach` is told (layer, ground) that it asks about."""
+
+    def __init__(self, sock: socket.socket, odd: socket.socket, edge: Edge, teach: Callable[[int, int], None]) -> None:
+        super().__init__(sock, edge)
+        self._odd = odd
+        self._teach = teach
+
+    def fileno(self) -> int:
+        return self._odd.fileno()
+
+    def following(self) -> tuple[bytes, DatagramClient]:
+        """The next packet; raises OSError when there is none."""
+        data = self._odd.recv(MOST_BYTES)
+        layer, address_bytes, control_bytes, ground = _head.unpack_from(data)
+        start = _head.size + address_bytes
+        address = socket_address(data[_head.size : start])
+        end = start + control_bytes
+        route = way_back(data[start:end]) if control_bytes else None
+        if ground:
+            self._teach(layer, ground - 1)
+        return data[end:], DatagramClient(self._sock, address, route)
+
+
+def socket_address(data: bytes) -> tuple[Any, ...]:
+    """A sockaddr_in or sockaddr_in6 as the socket module gives it."""
+    (port,) = _port.unpack_from(data, 2)
+    if len(data) < 28:
+        return socket.inet_ntoa(data[4:8]), port
+    flow, address, scope = _ipv6.unpack_from(data, 4)
+    return socket.inet_ntop(socket.AF_INET6, address), port, socket.ntohl(flow), scope
+
+
+def way_back(data: bytes) -> list[tuple[int, int, bytes]]:
+    """The control message with which an answer leaves from the address that was asked (ip(7), ipv6(7))."""
+    size, level, kind = _control.unpack_from(data)
+    value = data[_control.size : size]
+    if level == socket.IPPROTO_IP:
+        # By which interface is the routing table's choice.
+        value = bytes(4) + value[4:]
+    return [(level, kind, value)]
