@@ -218,7 +218,7 @@ class StreamListener(Factory):
         self.open_by_address = open_by_address
         self.reactor = reactor
 
-    def buildProtocol(self, addr: Any) -> "StreamConnection | None":
+    def buildProtocol(self, addr: Any) -> "BoundedConnection | None":
         # None makes Twisted close the connection at once.
         return StreamConnection(self, addr.host) if self.has_room(addr) else None
 
@@ -237,11 +237,10 @@ class StreamClient(NamedTuple):
         self.connection.reply(data)
 
 
-@implementer(IPushProducer)
-class StreamConnection(Protocol):
-    """Messages with two octets of length before each (RFC 1035 section 4.2.2), as many at once as the limits allow.
+class BoundedConnection(Protocol):
+    """A connection that is counted while it is open, and ends in time.
 
-    As a producer it stops reading while the client does not take its answers.
+    Only a whole exchange earns more time (`_earn_time`): single octets, sent slowly, do not.
     """
 
     transport: Any
@@ -249,10 +248,6 @@ class StreamConnection(Protocol):
     def __init__(self, listener: StreamListener, host: str) -> None:
         self._listener = listener
         self._host = host
-        self._buffer = bytearray()
-        self._pending = 0
-        self._full = False
-        self._stalled = False
         self._closed = False
         self._idle: Any = None
         self._total: Any = None
@@ -276,6 +271,29 @@ class StreamConnection(Protocol):
             if timer is not None and timer.active():
                 timer.cancel()
 
+    def _earn_time(self) -> None:
+        if self._idle.active():
+            self._idle.reset(self._listener.limits.idle)
+
+    def _expire(self) -> None:
+        if not self._closed:
+            self.transport.abortConnection()
+
+
+@implementer(IPushProducer)
+class StreamConnection(BoundedConnection):
+    """Messages with two octets of length before each (RFC 1035 section 4.2.2), as many at once as the limits allow.
+
+    As a producer it stops reading while the client does not take its answers.
+    """
+
+    def __init__(self, listener: StreamListener, host: str) -> None:
+        super().__init__(listener, host)
+        self._buffer = bytearray()
+        self._pending = 0
+        self._full = False
+        self._stalled = False
+
     def dataReceived(self, data: bytes) -> None:
         self._buffer += data
         self._read()
@@ -286,8 +304,7 @@ class StreamConnection(Protocol):
         if self._closed:
             return
         self.transport.write(pack("!H", len(data)) + data)
-        # Only a whole exchange earns more time: single octets, sent slowly, do not.
-        self._idle.reset(self._listener.limits.idle)
+        self._earn_time()
         if self._full and self._pending < self._listener.limits.pending:
             self._full = False
             self._listener.reactor.callLater(0, self._resume)
@@ -329,10 +346,6 @@ class StreamConnection(Protocol):
             if len(effects) == 1 and type(effects[0]) is Reply:
                 edge.session.counters.took(monotonic() - before)
 
-    def _expire(self) -> None:
-        if not self._closed:
-            self.transport.abortConnection()
-
     def pauseProducing(self) -> None:
         """From the transport: the client does not read; take no more from it."""
         self._stalled = True
@@ -357,11 +370,12 @@ def is_local(sock: socket.socket) -> bool:
     return ip_address(sock.getsockname()[0].partition("%")[0]).is_loopback
 
 
-def udp_socket(host: str, port: int) -> socket.socket:
-    """Bound, non-blocking, with room for a burst. Raises OSError."""
+def udp_socket(host: str, port: int, *, shared: bool = False) -> socket.socket:
+    """Bound, non-blocking, with room for a burst. `shared`: with others of the same user. Raises OSError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, int(shared))
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, int(ip_address(host).is_unspecified))
@@ -380,11 +394,12 @@ def udp_socket(host: str, port: int) -> socket.socket:
     return sock
 
 
-def tcp_socket(host: str, port: int) -> socket.socket:
-    """Bound and listening, non-blocking. Raises OSError."""
+def tcp_socket(host: str, port: int, *, shared: bool = False) -> socket.socket:
+    """Bound and listening, non-blocking. `shared`: with others of the same user. Raises OSError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, int(shared))
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)

@@ -66,8 +66,9 @@ class Settings:
     user: str | None = None
     open: bool = False
     tls: tuple[Address, ...] = ()
-    # Wraps a listener in TLS; comes from outside, so that a resolver without TLS does not load it.
-    secured: Callable[[StreamListener], Any] | None = None
+    https: tuple[Address, ...] = ()
+    # A `resolver.secure.Credentials`; comes from outside, so that a resolver without TLS does not load it.
+    credentials: Any = None
     streams: StreamLimits = field(default_factory=StreamLimits)
     version: str = ""
 
@@ -220,8 +221,10 @@ class Resolver:
             listener = StreamListener(
                 self.edge, self._settings.streams, self._connections, self._reactor, is_local(sock)
             )
-            secured = self._settings.secured if sock in self._secure else None
-            factory = secured(listener) if secured is not None else listener
+            factory: Any = listener
+            if sock in self._secure:
+                credentials, https = self._settings.credentials, sock.getsockname()[:2] in self._settings.https
+                factory = credentials.over_https(listener) if https else credentials.over_tls(listener)
             self._reactor.adoptStreamPort(sock.fileno(), sock.family, factory)
         if self._metrics is not None:
             serve_metrics(self._reactor, self._metrics, self._collector())
@@ -243,6 +246,8 @@ class Resolver:
 
     def _reload(self) -> None:
         self._notifier.reloading()
+        if self._settings.credentials is not None:
+            self._settings.credentials.renew(self._log)
         self._pair.reload()
 
     def _drain(self) -> Any:
@@ -316,9 +321,10 @@ def _bound(
     most = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
     datagrams, streams, secure, metrics = [], [], [], None
-    for host, port in (*settings.listen, *settings.tls):
+    encrypted = (*settings.tls, *settings.https)
+    for host, port in (*settings.listen, *encrypted):
         try:
-            if (host, port) in settings.tls:
+            if (host, port) in encrypted:
                 secure.append(tcp_socket(host, port))
                 continue
             datagrams.append(udp_socket(host, port))

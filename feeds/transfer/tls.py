@@ -1,4 +1,4 @@
-"""TLS 1.3 for zone transfers (RFC 9103) and for queries (RFC 7858)."""
+"""TLS 1.3 for zone transfers (RFC 9103) and for queries (RFC 7858, RFC 8484)."""
 
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,8 @@ from feeds.transfer.settings import pin
 _PEM_START = b"-----BEGIN CERTIFICATE-----"
 
 
-def tls_context(certificate: Path, private_key: Path, *, ask_certificate: bool = True) -> Any:
-    """TLS 1.3 alone (RFC 9103 section 7.1). ALPN `dot` is offered, not required: Unbound sends none.
+def tls_context(certificate: Path, private_key: Path, *, ask_certificate: bool = True, protocol: bytes = b"dot") -> Any:
+    """TLS 1.3 alone (RFC 9103 section 7.1). ALPN `protocol` is offered, not required: Unbound sends none.
 
     With `ask_certificate` a client is asked for one and may go on without it (section 9.3.2): it proves here that it
     has the private key, and the settings say whose that is.
@@ -31,7 +31,7 @@ def tls_context(certificate: Path, private_key: Path, *, ask_certificate: bool =
             certificate=chain[0],
             extraCertChain=chain[1:],
             insecurelyLowerMinimumTo=TLSVersion.TLSv1_3,
-            acceptableProtocols=[b"dot"],
+            acceptableProtocols=[protocol],
         )
         context = options.getContext()
         if ask_certificate:
