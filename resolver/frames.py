@@ -7,22 +7,21 @@ resolver the same whatever the size. Frames are
     length (4 octets), kind (1 octet), payload
 
 and travel over a socket pair between two processes of one program, which is why pickle may be used. The descriptor of
-an image comes along with its frame.
+an image comes along with its frame, whose payload is for the process that watches the compiling one.
 """
 
 import os
 import pickle
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from struct import Struct
 from typing import Any, BinaryIO, Final
 
 from resolver.image import Image
-from resolver.policy import Layer, Policy, Rules
+from resolver.policy import Policy, Rules
 
 IMAGE: Final = b"I"
-LAYER: Final = b"L"
 LOADED: Final = b"P"
 FAILED: Final = b"F"
 HOUR: Final = b"H"
@@ -31,14 +30,34 @@ _head = Struct("!Ic")
 
 
 @dataclass(frozen=True, slots=True)
+class ZoneLoaded:
+    """A foreign zone: its SOA's serial, its rules, records left out by reason (`zones.meaning.REASONS`).
+
+    `changed_at`: when its records came (seconds since 1970), 0 where older ones are in force. `problem`: why they are.
+    """
+
+    name: str
+    serial: int
+    rules: int
+    skipped: Mapping[str, int]
+    policy: str
+    changed_at: float = 0.0
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Loaded:
-    """What is now to be enforced. `refused`: rules left out because they cross the floor; `damage`: see `Accepted`."""
+    """What is now to be enforced. `refused`: rules left out because they cross the floor; `damage`: see `Accepted`.
+
+    All but `zones` is of the feed or the list.
+    """
 
     serial: int
     rules: int
     refused: int
     authority: str = ""
     damage: str = ""
+    zones: tuple[ZoneLoaded, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +90,10 @@ def frame(kind: bytes, payload: bytes) -> bytes:
     return _head.pack(len(payload), kind) + payload
 
 
-def policy_frames(before: Layer | None, loaded: Loaded) -> Iterator[bytes]:
-    """The frames of a policy: a small layer that comes first, if there is one, then an image."""
-    if before is not None:
-        yield frame(LAYER, pickle.dumps(before))
-    yield frame(IMAGE, b"")
+def policy_frames(layers: Iterable[tuple[str, bool]], loaded: Loaded) -> Iterator[bytes]:
+    """The frames of a policy: an image for each part, in their order. Of a part: its name, and whether it is new."""
+    for part, is_new in layers:
+        yield frame(IMAGE, (b"+" if is_new else b"=") + part.encode())
     yield frame(LOADED, pickle.dumps(loaded))
 
 
@@ -101,6 +119,16 @@ def whole_frames(pipe: BinaryIO) -> Iterator[bytes]:
 def brings_image(data: bytes) -> bool:
     """Must the descriptor of an image go with this frame?"""
     return data[4:5] == IMAGE
+
+
+def part_of(data: bytes) -> tuple[str, bool]:
+    """The part whose image goes with this frame, and whether it is new or that of the last load."""
+    return data[_head.size + 1 :].decode(), data[_head.size : _head.size + 1] == b"+"
+
+
+def succeeds_load(data: bytes) -> bool:
+    """Is it the last frame of a load, a good one?"""
+    return data[4:5] == LOADED
 
 
 def ends_load(data: bytes) -> bool:
@@ -137,9 +165,7 @@ class Assembler:
                 yield event
 
     def _take(self, kind: bytes, payload: bytes) -> NewPolicy | LoadFailure | Hour | None:
-        if kind == LAYER:
-            self._layers.append(_unpickled(payload))
-        elif kind == IMAGE:
+        if kind == IMAGE:
             self._layers.append(self._image())
         elif kind == LOADED:
             policy, self._layers = Policy(self._layers), []

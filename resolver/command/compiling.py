@@ -11,7 +11,7 @@ from feeds import durable
 from feeds.language import _
 from feeds.store import DEFAULT_PATH
 from feeds.terminal import answer, json_option, table
-from resolver.control import Origin
+from resolver.loading import FEED, Origin
 from resolver.image import new_memory
 
 _FILE = click.Path(path_type=Path)
@@ -34,8 +34,8 @@ def compile_image(state: Path | None, plain: Path | None, as_json: bool) -> None
     path, memory = origin.image_path, new_memory()
     # Nothing made here is garbage before the end, and looking for it among a million names takes seconds.
     gc.disable()
-    compiled = origin.load(memory)
-    made = compiled.keep_as is not None or not path.exists()
+    compiled = origin.load({FEED: memory})
+    made = bool(compiled.kept) or not path.exists()
     size = os.fstat(memory).st_size
     if made:
         with durable.told():

@@ -2,6 +2,8 @@
 
 import logging
 import sys
+from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from feeds.errors import Rejected
 from feeds.language import _
 from feeds.store import DEFAULT_PATH
 from resolver.command.addresses import AddressPort, NameOrRoot, is_loopback, label
-from resolver.control import Origin
+from resolver.loading import Origin
 from resolver.limiting import ANSWERS_PER_SECOND
 from resolver.session import Config
 from resolver.upstream import Address
@@ -42,13 +44,7 @@ _FILE = click.Path(path_type=Path)
 @click.option(
     "--tls", type=AddressPort(853), multiple=True, help=_("Where to answer over TLS, with --certificate; many.")
 )
-@click.option(
-    "--https",
-    type=AddressPort(443),
-    multiple=True,
-    help=_("Where to answer over HTTPS, at /dns-query, with --certificate; many."),
-)
-@click.option("--certificate", type=_FILE, help=_("Certificate chain in PEM for --tls and --https; SIGHUP reads it."))
+@click.option("--certificate", type=_FILE, help=_("Certificate chain in PEM for --tls."))
 @click.option("--private-key", type=_FILE, help=_("Its private key in PEM."))
 @click.option("--upstream", type=AddressPort(), multiple=True, required=True, help=_("A recursor to ask; many."))
 @click.option("--except", "exceptions", type=_FILE, help=_("Names and addresses never to block, one a line."))
@@ -89,7 +85,6 @@ def serve(
     plain: Path | None,
     listen: tuple[Address, ...],
     tls: tuple[Address, ...],
-    https: tuple[Address, ...],
     certificate: Path | None,
     private_key: Path | None,
     upstream: tuple[Address, ...],
@@ -105,16 +100,16 @@ def serve(
 ) -> None:
     if state is not None and plain is not None:
         raise click.UsageError(_("either --state or --list, not both"))
-    if plain is not None and not trial and not all(map(is_loopback, (*listen, *tls, *https))):
+    if plain is not None and not trial and not all(map(is_loopback, (*listen, *tls))):
         raise Rejected(
             _("a plain list has no decisions behind it, so it is served to this machine alone"),
             rule="list.loopback",
             then=_("listen on 127.0.0.1 or ::1, or say --trial if this is a trial that others take part in"),
         )
-    if len({bool(tls or https), certificate is not None, private_key is not None}) > 1:
-        raise click.UsageError(_("--tls or --https, --certificate and --private-key go together"))
-    if len({*listen, *tls, *https}) < len(set(listen)) + len(set(tls)) + len(set(https)):
-        raise click.UsageError(_("--tls and --https each need a port of their own"))
+    if len({bool(tls), certificate is not None, private_key is not None}) > 1:
+        raise click.UsageError(_("--tls, --certificate and --private-key go together"))
+    if set(listen) & set(tls):
+        raise click.UsageError(_("--tls needs a port of its own"))
     own = set(listen) & set(upstream)
     if own:
         raise click.UsageError(_("{address} would ask itself").format(address=label(own.pop())))
@@ -127,8 +122,7 @@ def serve(
             origin=Origin(None if plain else state or DEFAULT_PATH, plain, exceptions, version("blocker")),
             listen=listen,
             tls=tls,
-            https=https,
-            credentials=_credentials(certificate, private_key),
+            secured=_secured(certificate, private_key),
             upstreams=upstream,
             metrics=metrics,
             metrics_must=ctx.get_parameter_source("metrics") is not ParameterSource.DEFAULT,
@@ -146,13 +140,14 @@ def serve(
     )
 
 
-def _credentials(certificate: Path | None, private_key: Path | None) -> Any:
-    """What clients over TLS and HTTPS see, read now, while root's files can still be read. Raises Rejected."""
+def _secured(certificate: Path | None, private_key: Path | None) -> Callable[[Any], Any] | None:
+    """What wraps a listener in TLS; the files are read now, while root's can still be read. Raises Rejected."""
     if certificate is None or private_key is None:
         return None
-    from resolver.secure import Credentials
+    from feeds.transfer.tls import tls_context
+    from resolver.secure import SecureListener
 
-    return Credentials(certificate, private_key)
+    return partial(SecureListener, context=tls_context(certificate, private_key, ask_certificate=False))
 
 
 def _log_to_stderr() -> None:

@@ -7,7 +7,7 @@ import json
 import os
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate
 from typing import Final, NamedTuple
 
@@ -70,6 +70,7 @@ def build(
     refused: int,
     made_from: bytes,
     prime: int,
+    skipped: Mapping[str, int] | None = None,
 ) -> About:
     """Write the image of `found` to an empty file; a value is entry number << 24 | index into `grounds`.
 
@@ -98,7 +99,7 @@ def build(
     sections = (Section.GROUNDS, Section.TEXT_STARTS, Section.TEXTS)
     for section, data in zip(sections, _grounds(grounds), strict=True):
         file.put(section, [data])
-    about = About(source, rules, refused)
+    about = About(source, rules, refused, dict(skipped or {}))
     file.put(Section.ABOUT, [json.dumps(about.as_json(), ensure_ascii=False).encode()])
     file.finish(prime, made_from)
     return about

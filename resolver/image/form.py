@@ -1,6 +1,7 @@
 """The head of an image, its hash, and the forms of its small parts."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from enum import IntEnum
 from hashlib import blake2b
 from random import Random
@@ -84,18 +85,19 @@ _SUMMED = HEAD_BYTES - SUM_BYTES
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """Whose list it is; how many rules it holds, and how many the floor had refused."""
+    """Whose list it is; how many rules it holds, and how many were refused, of a foreign zone by reason, too."""
 
     source: Source
     rules: int
     refused: int
+    skipped: Mapping[str, int] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
     def of_json(cls, found: dict[str, Any]) -> "About":
-        return cls(Source(**found["source"]), found["rules"], found["refused"])
+        return cls(Source(**found["source"]), found["rules"], found["refused"], found["skipped"])
 
 
 @dataclass(frozen=True, slots=True)

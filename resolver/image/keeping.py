@@ -33,8 +33,8 @@ def seal(memory: int) -> None:
     fcntl.fcntl(memory, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
 
 
-def fetch(path: Path, made_from: bytes, memory: int) -> About | None:
-    """Copy a kept image into empty memory; None where there is none or it was made from something else.
+def fetch(path: Path, made_from: bytes | None, memory: int) -> About | None:
+    """Copy a kept image into empty memory; None where there is none or it was made from something else (None: any).
 
     Raises Untrusted where it is damaged; `memory` is left empty unless an image, checked to its end, is returned.
     """
@@ -42,7 +42,7 @@ def fetch(path: Path, made_from: bytes, memory: int) -> About | None:
         with path.open("rb") as file:
             start = file.read(HEAD_BYTES)
             size = os.fstat(file.fileno()).st_size
-            if Head.of_bytes(start, size).made_from != made_from:
+            if made_from not in (None, Head.of_bytes(start, size).made_from):
                 return None
             write_at(memory, start + file.read(size), 0)
     except OSError:

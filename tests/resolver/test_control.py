@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from feeds.errors import Unavailable
-from resolver.control import Origin
+from resolver.loading import FEED, Origin
 from resolver.rights import CODECS_NEEDED_LATER
 
 NOBODY = 65534
@@ -30,11 +30,11 @@ def test_a_state_directory_the_user_may_not_read_is_named_with_what_to_do(tmp_pa
     said = _as_nobody(
         "from pathlib import Path\n"
         "from feeds.errors import Failure\n"
-        "from resolver.control import Origin\n"
+        "from resolver.loading import Origin\n"
         "from resolver.rights import Rights\n"
         f"Rights({NOBODY}, {NOBODY}).drop()\n"
         "try:\n"
-        f"    Origin(state=Path({str(state)!r})).load(-1)\n"
+        f"    Origin(state=Path({str(state)!r})).load({{'feed': -1}})\n"
         "except Failure as error:\n"
         "    print(error.what, error.then, sep='|')\n"
     )
@@ -44,7 +44,7 @@ def test_a_state_directory_the_user_may_not_read_is_named_with_what_to_do(tmp_pa
 
 def test_a_directory_that_is_not_there_is_no_fault_of_the_program(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="holds no release yet"):
-        Origin(state=tmp_path / "nowhere").load(-1)
+        Origin(state=tmp_path / "nowhere").load({FEED: -1})
 
 
 @pytest.mark.root

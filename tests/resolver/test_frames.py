@@ -22,7 +22,9 @@ from resolver.frames import (
     failure_frame,
     frame,
     hour_frame,
+    part_of,
     policy_frames,
+    succeeds_load,
     whole_frames,
 )
 from resolver.policy import Layer, Policy
@@ -37,6 +39,8 @@ RULES = (
     rule("192.0.2.0/24", number=7),
 )
 EXCEPTIONS = Layer.of_exceptions([rule("good.bad.example").target])
+BOTH = (("exceptions", True), ("feed", True))
+FEED = BOTH[1:]
 
 
 def taken(data: bytes, step: int, *descriptors: int) -> list[object]:
@@ -56,9 +60,9 @@ def is_open(descriptor: int) -> bool:
 
 @given(st.integers(1, 5000))
 def test_the_policy_that_arrives_decides_as_the_one_that_was_sent_however_it_is_cut(step):
-    memory = image_memory(*RULES)
+    memories = image_memory(rule("good.bad.example", Action.PASSTHRU)), image_memory(*RULES)
     sent = Policy([EXCEPTIONS, Layer.compile(RULES, source=SOURCE)])
-    [event] = taken(b"".join(policy_frames(EXCEPTIONS, LOADED)), step, memory)
+    [event] = taken(b"".join(policy_frames(BOTH, LOADED)), step, *memories)
     assert isinstance(event, NewPolicy)
     assert event.loaded == LOADED
     assert len(event.policy) == len(sent)
@@ -66,17 +70,17 @@ def test_the_policy_that_arrives_decides_as_the_one_that_was_sent_however_it_is_
         before, after = (policy.by_name(encode_name(name), HOUR) for policy in (sent, event.policy))
         assert (before is None) == (after is None)
         if before is not None and after is not None:
-            assert (after.entry, after.action, after.target) == (before.entry, before.action, before.target)
+            assert (after.action, after.target) == (before.action, before.target)
             assert after.ground.cname == before.ground.cname
     hit = event.policy.by_address(4, 0xC0000242, HOUR)
     assert hit is not None
     assert hit.entry == "tpa:7"
-    assert not is_open(memory), "a resolver that keeps one descriptor a release runs out of them"
+    assert not is_open(memories[-1]), "a resolver that keeps one descriptor a release runs out of them"
 
 
 def test_what_a_failed_load_began_is_forgotten():
-    begun = list(policy_frames(EXCEPTIONS, LOADED))[:-1]
-    whole = b"".join([*begun, failure_frame(FAILURE), *policy_frames(None, LOADED)])
+    begun = list(policy_frames(FEED, LOADED))[:-1]
+    whole = b"".join([*begun, failure_frame(FAILURE), *policy_frames(FEED, LOADED)])
     failure, event = taken(whole, 100, image_memory(*RULES), image_memory(RULES[1]))
     assert failure == FAILURE
     assert isinstance(event, NewPolicy)
@@ -85,14 +89,21 @@ def test_what_a_failed_load_began_is_forgotten():
 
 
 def test_a_torn_last_frame_is_left_out_so_that_the_next_one_is_read_right():
-    frames = list(policy_frames(EXCEPTIONS, LOADED))
+    frames = list(policy_frames(BOTH, LOADED))
     torn = b"".join(frames)[:-3]
     passed = list(whole_frames(io.BytesIO(torn)))
     assert passed == frames[:-1]
     assert not ends_load(passed[-1])
     assert ends_load(frames[-1])
     assert ends_load(failure_frame(FAILURE))
-    assert [brings_image(data) for data in frames] == [False, True, False]
+    assert [brings_image(data) for data in frames] == [True, True, False]
+
+
+def test_the_frame_of_an_image_says_which_part_it_is_and_whether_it_is_the_old_one():
+    frames = list(policy_frames([("feed", True), ("zone rpz.example", False)], LOADED))
+    assert [part_of(data) for data in frames[:2]] == [("feed", True), ("zone rpz.example", False)]
+    assert [succeeds_load(data) for data in frames] == [False, False, True]
+    assert not succeeds_load(failure_frame(FAILURE))
 
 
 def test_the_hour_comes_between_loads():

@@ -15,7 +15,6 @@ from feeds.errors import Unavailable, Untrusted
 from feeds.message.building import encode_name
 from feeds.name import DomainName
 from feeds.rule import Action, Category, NameTarget, Rule, Scope
-from resolver.control import Compiled, Origin
 from resolver.image import (
     KEPT_NAME,
     Image,
@@ -28,6 +27,7 @@ from resolver.image import (
     seal,
 )
 from resolver.image.form import HEAD_BYTES, PRIME_BITS
+from resolver.loading import FEED, Compiled, Origin
 from resolver.policy import Ground, Source, numbered
 from tests.resolver.image_of import image_memory
 from tests.resolver.live import accept, plain_list
@@ -63,7 +63,7 @@ def memory() -> Iterator[int]:
 def loaded(origin: Origin) -> tuple[Compiled, Image]:
     memory = new_memory()
     try:
-        compiled = origin.load(memory)
+        compiled = origin.load({FEED: memory})
         return compiled, Image.of_descriptor(memory)
     finally:
         os.close(memory)
@@ -151,20 +151,20 @@ def test_the_next_start_takes_the_kept_image_and_a_new_release_is_compiled(tmp_p
     accept(state, 1, rule("one.com", number=1))
     origin = Origin(state=state, program="1.0")
     compiled, image = loaded(origin)
-    assert compiled.keep_as == state / KEPT_NAME
+    assert compiled.kept == ((state / KEPT_NAME, FEED),)
     first = image.head
     memory = image_memory()
     os.ftruncate(memory, 0)
-    origin.load(memory)
+    origin.load({FEED: memory})
     keep(state / KEPT_NAME, memory)
     compiled, image = loaded(origin)
-    assert compiled.keep_as is None, "it was not compiled"
+    assert not compiled.kept, "it was not compiled"
     assert (compiled.loaded.serial, compiled.loaded.rules, compiled.loaded.authority) == (1, 1, "tpa")
     assert image.by_name(encode_name("one.com"), HOUR).entry == "tpa:1"
     assert image.head.prime != first.prime, "each image draws its own"
     accept(state, 2, rule("two.com", number=2))
     compiled, image = loaded(origin)
-    assert compiled.keep_as == state / KEPT_NAME
+    assert compiled.kept == ((state / KEPT_NAME, FEED),)
     assert image.by_name(encode_name("one.com"), HOUR) is None
 
 
@@ -174,11 +174,11 @@ def test_a_damaged_kept_image_is_named_and_compiled_again(tmp_path: Path, damage
     accept(state, 1, rule("one.com", number=1))
     origin = Origin(state=state, program="1.0")
     memory = new_memory()
-    origin.load(memory)
+    origin.load({FEED: memory})
     (state / KEPT_NAME).write_bytes(damage(content(memory)))
     compiled, image = loaded(origin)
     assert image.by_name(encode_name("one.com"), HOUR)
-    assert compiled.keep_as == state / KEPT_NAME
+    assert compiled.kept == ((state / KEPT_NAME, FEED),)
     assert f"{state / KEPT_NAME}: the image cannot be used" in compiled.loaded.damage
 
 
@@ -187,15 +187,15 @@ def test_the_image_beside_a_list_is_used_while_the_list_is_the_same(tmp_path: Pa
     origin = Origin(plain=names, program="1.0")
     beside = tmp_path / "list.txt.image"
     compiled, _image = loaded(origin)
-    assert compiled.keep_as is None, "nothing is put beside a list unasked"
+    assert not compiled.kept, "nothing is put beside a list unasked"
     memory = new_memory()
-    origin.load(memory)
+    origin.load({FEED: memory})
     keep(beside, memory)
     compiled, _image = loaded(origin)
-    assert (compiled.keep_as, compiled.loaded.rules, compiled.loaded.refused) == (None, 1, 1)
+    assert (compiled.kept, compiled.loaded.rules, compiled.loaded.refused) == ((), 1, 1)
     plain_list(tmp_path, "two.com")
     compiled, image = loaded(origin)
-    assert compiled.keep_as == beside
+    assert compiled.kept == ((beside, FEED),)
     assert image.by_name(encode_name("one.com"), HOUR) is None
     assert image.by_name(encode_name("two.com"), HOUR).ground.source.foreign
 
@@ -264,5 +264,5 @@ def test_memory_that_runs_out_is_said_as_such(tmp_path: Path):
     accept(tmp_path / "state", 1, rule("one.com", number=1))
     for origin in (Origin(state=tmp_path / "state"), Origin(plain=plain_list(tmp_path, "one.com"))):
         with pytest.raises(Unavailable, match="the image cannot be written"):
-            origin.load(memory)
+            origin.load({FEED: memory})
     os.close(memory)
