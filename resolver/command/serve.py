@@ -2,8 +2,6 @@
 
 import logging
 import sys
-from collections.abc import Callable
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -44,7 +42,13 @@ _FILE = click.Path(path_type=Path)
 @click.option(
     "--tls", type=AddressPort(853), multiple=True, help=_("Where to answer over TLS, with --certificate; many.")
 )
-@click.option("--certificate", type=_FILE, help=_("Certificate chain in PEM for --tls."))
+@click.option(
+    "--https",
+    type=AddressPort(443),
+    multiple=True,
+    help=_("Where to answer over HTTPS, at /dns-query, with --certificate; many."),
+)
+@click.option("--certificate", type=_FILE, help=_("Certificate chain in PEM for --tls and --https; SIGHUP reads it."))
 @click.option("--private-key", type=_FILE, help=_("Its private key in PEM."))
 @click.option("--upstream", type=AddressPort(), multiple=True, required=True, help=_("A recursor to ask; many."))
 @click.option("--except", "exceptions", type=_FILE, help=_("Names and addresses never to block, one a line."))
@@ -85,6 +89,7 @@ def serve(
     plain: Path | None,
     listen: tuple[Address, ...],
     tls: tuple[Address, ...],
+    https: tuple[Address, ...],
     certificate: Path | None,
     private_key: Path | None,
     upstream: tuple[Address, ...],
@@ -100,16 +105,16 @@ def serve(
 ) -> None:
     if state is not None and plain is not None:
         raise click.UsageError(_("either --state or --list, not both"))
-    if plain is not None and not trial and not all(map(is_loopback, (*listen, *tls))):
+    if plain is not None and not trial and not all(map(is_loopback, (*listen, *tls, *https))):
         raise Rejected(
             _("a plain list has no decisions behind it, so it is served to this machine alone"),
             rule="list.loopback",
             then=_("listen on 127.0.0.1 or ::1, or say --trial if this is a trial that others take part in"),
         )
-    if len({bool(tls), certificate is not None, private_key is not None}) > 1:
-        raise click.UsageError(_("--tls, --certificate and --private-key go together"))
-    if set(listen) & set(tls):
-        raise click.UsageError(_("--tls needs a port of its own"))
+    if len({bool(tls or https), certificate is not None, private_key is not None}) > 1:
+        raise click.UsageError(_("--tls or --https, --certificate and --private-key go together"))
+    if len({*listen, *tls, *https}) < len(set(listen)) + len(set(tls)) + len(set(https)):
+        raise click.UsageError(_("--tls and --https each need a port of their own"))
     own = set(listen) & set(upstream)
     if own:
         raise click.UsageError(_("{address} would ask itself").format(address=label(own.pop())))
@@ -122,7 +127,8 @@ def serve(
             origin=Origin(None if plain else state or DEFAULT_PATH, plain, exceptions, version("blocker")),
             listen=listen,
             tls=tls,
-            secured=_secured(certificate, private_key),
+            https=https,
+            credentials=_credentials(certificate, private_key),
             upstreams=upstream,
             metrics=metrics,
             metrics_must=ctx.get_parameter_source("metrics") is not ParameterSource.DEFAULT,
@@ -140,14 +146,13 @@ def serve(
     )
 
 
-def _secured(certificate: Path | None, private_key: Path | None) -> Callable[[Any], Any] | None:
-    """What wraps a listener in TLS; the files are read now, while root's can still be read. Raises Rejected."""
+def _credentials(certificate: Path | None, private_key: Path | None) -> Any:
+    """What clients over TLS and HTTPS see, read now, while root's files can still be read. Raises Rejected."""
     if certificate is None or private_key is None:
         return None
-    from feeds.transfer.tls import tls_context
-    from resolver.secure import SecureListener
+    from resolver.secure import Credentials
 
-    return partial(SecureListener, context=tls_context(certificate, private_key, ask_certificate=False))
+    return Credentials(certificate, private_key)
 
 
 def _log_to_stderr() -> None:
