@@ -16,8 +16,9 @@ from tests.resolver.play import query, rule
 FUTURE = 2_000_000
 # Markers: releases with an even serial block the first two names, those with an odd one the others.
 MARKERS = ("even-a.com", "even-b.com", "odd-a.com", "odd-b.com")
-BALLAST = 2000  # rules besides, so that a release is no trifle
-EXCUSED_MS = 20  # printed, and what a quiet machine keeps
+BALLAST = 1000  # rules besides, so that a release is no trifle
+GOAL_MS = 20  # printed: what a machine with a core to spare keeps
+GRACE_SECONDS = 5  # of load after the last swap should have come, for a busy machine
 LIMIT_MS = 500  # asserted: a noisy machine may stop us for that long, a resolver that waits for its disk is longer
 
 
@@ -70,17 +71,20 @@ def swapped_under_load(tmp_path: Path, swaps: int, seconds: float) -> None:
         live.waits_for("enforcing", 2)
         rate = 0.7 * capacity(live, tmp_path)
         queries = [query(name) for name in MARKERS]
-        with sending(tmp_path, live.port, queries, seconds=seconds, rate=rate, sockets=4) as sender:
+        most = seconds + GRACE_SECONDS
+        with sending(tmp_path, live.port, queries, seconds=most, rate=rate, sockets=4) as sender:
             start = time.monotonic()
             for n in range(swaps):
                 time.sleep(max(0.0, start + (n + 0.5) * seconds / swaps - time.monotonic()))
                 release(state, 3 + n)
+                # One that is replaced before it was loaded would be skipped.
+                live.waits_for("enforcing", 3 + n)
+            took = time.monotonic() - start
             result = sender.result()
-        live.waits_for("enforcing", swaps + 2)
     found = turns(result)
-    slow = sum(not fate.lost and fate.latency > 1000 * EXCUSED_MS for fate in result.fates)
+    slow = sum(not fate.lost and fate.latency > 1000 * GOAL_MS for fate in result.fates)
     per_release = Counter(fate.serial for fate in result.fates if fate.serial)
-    print(f"{swaps} swaps at {rate:.0f} queries a second: {result.text()}; {slow} above {EXCUSED_MS} ms; "
+    print(f"{swaps} swaps in {took:.1f} s at {rate:.0f} queries a second: {result.text()}; {slow} above {GOAL_MS} ms; "
           f"turns and serials by socket: {found}")  # fmt: skip
     assert result.lost == 0, "every query is answered"
     assert [changes for changes, _serials in found] == [swaps] * len(found), "all markers of a release flip together"
