@@ -3,7 +3,8 @@
 import os
 import socket
 import time
-from collections.abc import Mapping
+from array import array
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 
@@ -19,11 +20,12 @@ class Notifier:
         self.watchdog_seconds = int(microseconds) / 2e6 if microseconds.isdigit() else 0.0
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) if path else None
 
-    def send(self, *lines: str) -> None:
-        """`READY=1`, `STATUS=...`, `WATCHDOG=1`, `STOPPING=1`."""
+    def send(self, *lines: str, descriptors: Sequence[int] = ()) -> None:
+        """`READY=1`, `STATUS=...`, `WATCHDOG=1`, `STOPPING=1`; `FDSTORE=1` takes the descriptors along."""
         if self._socket is not None:
+            passed = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", descriptors))] if descriptors else []
             with suppress(OSError):
-                self._socket.sendto("\n".join(lines).encode(), socket.MSG_DONTWAIT, self._address)
+                self._socket.sendmsg(["\n".join(lines).encode()], passed, socket.MSG_DONTWAIT, self._address)
 
     def reloading(self) -> None:
         """A reload begins (sd_notify(3): the monotonic time in microseconds must go with it)."""

@@ -1,6 +1,6 @@
-"""The control process: watches the state directory, compiles what is new, sends it to the process that answers.
+"""The control process: watches the state directory, compiles what is new, sends it on its way to those that answer.
 
-It is forked before the first query is taken. Whatever befalls it (a damaged disk, memory, a kill) the resolver goes
+Whatever befalls it (a damaged disk, memory, a kill) the resolver goes
 on answering with the policy it has. Each compilation runs in a further child, so its memory is given back whole. What
 is compiled is an image in memory, sealed and handed over; a copy kept in the state directory spares the next start.
 """
@@ -11,7 +11,7 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,34 +34,16 @@ from resolver.frames import (
 )
 from resolver.image import keep, new_memory, seal
 from resolver.loading import Origin
+from resolver.rights import end_with_parent
 
 POLL_SECONDS = 0.5
 CLOCK_SECONDS = 5.0
 RELOAD = b"R"
 
 
-def start(origin: Origin, before: Callable[[], None]) -> socket.socket:
-    """Fork the control process; `before` runs in it first (drop rights). Returns the resolver's end of the pair."""
-    ours, theirs = socket.socketpair()
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            ours.close()
-            before()
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            _watch(origin, theirs)
-            status = 0
-        finally:
-            os._exit(status)
-    theirs.close()
-    ours.setblocking(False)
-    return ours
-
-
-def _watch(origin: Origin, pair: socket.socket) -> None:
-    """Until the resolver closes its end."""
+def watch(origin: Origin, pair: socket.socket) -> None:
+    """The control process's life: until the other end is closed, or the process that started it is killed."""
+    end_with_parent(signal.SIGKILL)
     store = Store(origin.state) if origin.state is not None else None
     token = _token(origin, store)
     held: dict[str, int] = {}
@@ -99,6 +81,7 @@ def _load(origin: Origin, pair: socket.socket, held: dict[str, int]) -> None:
     if pid == 0:
         os.close(reading)
         pair.close()
+        end_with_parent(signal.SIGKILL)
         _compile(origin, writing, memories, held)
     os.close(writing)
     last = b""

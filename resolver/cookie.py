@@ -5,6 +5,7 @@ forged it. Nothing is kept about any client; the cookie itself is the proof.
 """
 
 from collections.abc import Callable
+from hashlib import blake2b
 from hmac import compare_digest
 from ipaddress import ip_address
 from struct import Struct
@@ -21,6 +22,7 @@ SECRET_BYTES: Final = 16
 MAX_AGE: Final = 3600
 MAX_AHEAD: Final = 300
 RENEW_AGE: Final = 1800
+KEY_BYTES: Final = 32
 # A secret is followed by another after this; the one before stays good for as long as a cookie can be.
 SECRET_SECONDS: Final = 86_400
 _VERSION: Final = b"\x01\0\0\0"
@@ -39,19 +41,23 @@ class Seen(NamedTuple):
 
 
 class Cookies:
-    """`fresh` gives that many random octets; `wall` is always in seconds since 1970."""
+    """`secret_of` gives the secret of a day since 1970 (`daily_secrets`); all lanes have the same.
 
-    def __init__(self, fresh: Callable[[int], bytes], wall: float = 0.0) -> None:
-        self._fresh = fresh
-        self._secrets: tuple[bytes, ...] = (fresh(SECRET_BYTES),)
-        self._since = wall
+    The secret rolls over once a day (RFC 9018 section 5); cookies of the one before go on to be accepted.
+    """
+
+    def __init__(self, secret_of: Callable[[int], bytes], wall: float = 0.0) -> None:
+        self._secret_of = secret_of
+        self._day = -1
+        self.secrets: tuple[bytes, bytes] = (b"", b"")
+        self.turn(wall)
 
     def turn(self, wall: float) -> None:
-        """Roll the secret over once a day (RFC 9018 section 5); cookies of the one before go on to be accepted."""
-        # A wall clock set back shall not keep a secret alive.
-        if not 0 <= wall - self._since < SECRET_SECONDS:
-            self._secrets = (self._fresh(SECRET_BYTES), self._secrets[0])
-            self._since = wall
+        """The time is now `wall`, in seconds since 1970."""
+        day = int(wall // SECRET_SECONDS)
+        if day != self._day:
+            self.secrets = (self._secret_of(day), self._secret_of(day - 1))
+            self._day = day
 
     def see(self, data: bytes, host: str, wall: float) -> Seen:
         """Judge the data of a query's COOKIE option from the address `host` (as text). Raises BadCookie."""
@@ -64,7 +70,7 @@ class Cookies:
             (made,) = _stamp.unpack_from(server, 4)
             age = _difference(now, made)
             if -MAX_AHEAD <= age <= MAX_AGE:
-                for place, secret in enumerate(self._secrets):
+                for place, secret in enumerate(self.secrets):
                     if compare_digest(server[8:], siphash(secret, client + server[:8] + address)):
                         keeps = place == 0 and age <= RENEW_AGE
                         return Seen(True, self._option(client, address, now) if not keeps else _encoded(data))
@@ -72,7 +78,16 @@ class Cookies:
 
     def _option(self, client: bytes, address: bytes, now: int) -> bytes:
         start = _VERSION + _stamp.pack(now)
-        return _encoded(client + start + siphash(self._secrets[0], client + start + address))
+        return _encoded(client + start + siphash(self.secrets[0], client + start + address))
+
+
+def daily_secrets(key: bytes) -> Callable[[int], bytes]:
+    """From a key that nobody outside ever sees, a secret for each day: processes that share the key roll in step."""
+
+    def secret_of(day: int) -> bytes:
+        return blake2b(day.to_bytes(8, signed=True), key=key, digest_size=SECRET_BYTES).digest()
+
+    return secret_of
 
 
 def _encoded(data: bytes) -> bytes:

@@ -5,18 +5,20 @@ exist is there from the start with 0, so that a rate over it is right from the f
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, fields
+from operator import add, and_
+from platform import python_version
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from feeds.rule import Action, Category
-from resolver.health import Upstream
 
 OUTCOMES = ("blocked", "canary", "cached", "forwarded", "stale", "failed", "refused", "malformed", "dropped", "shed")
 COOKIES = ("given", "proven")
+PROCESSES = ("lane", "control", "understudy")
 LIMITED = ("shortened", "dropped")
 UPSTREAM_RESULTS = ("answered", "lost", "refused")
 BLOCKING = tuple(action for action in Action if action is not Action.PASSTHRU)
@@ -56,6 +58,50 @@ class Counters:
         self.durations[bisect_left(BOUNDS, seconds)] += 1
         self.duration_sum += seconds
 
+    def add(self, other: "Counters") -> None:
+        """Count what another process counted, too; of moments the later one stays."""
+        for room in fields(self):
+            name = room.name
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if name == "canaries":
+                mine.update({key: max(mine[key], theirs[key]) for key in theirs})
+            elif isinstance(mine, dict):
+                mine.update({key: mine.get(key, 0) + count for key, count in theirs.items()})
+            elif isinstance(mine, list):
+                mine[:] = map(add, mine, theirs)
+            else:
+                setattr(self, name, mine + theirs)
+
+
+@dataclass(slots=True)
+class Figures:
+    """What one lane counted, and how it is. `upstreams`: does each answer, as far as the lane knows?"""
+
+    counters: Counters = field(default_factory=Counters)
+    upstreams: tuple[bool, ...] = ()
+    cache_bytes: int = 0
+    cache_entries: int = 0
+    cache_evicted: int = 0
+    connections: int = 0
+
+    @classmethod
+    def total(cls, of: "Iterable[Figures]") -> "Figures":
+        """Of all lanes together. An upstream is up where no lane has found it down."""
+        whole = cls()
+        for one in of:
+            whole.counters.add(one.counters)
+            if one.upstreams:
+                whole.upstreams = tuple(map(and_, whole.upstreams or one.upstreams, one.upstreams))
+            whole.cache_bytes += one.cache_bytes
+            whole.cache_entries += one.cache_entries
+            whole.cache_evicted += one.cache_evicted
+            whole.connections += one.connections
+        return whole
+
+    def counted(self) -> "Figures":
+        """What stays of it when its lane is gone: the counts."""
+        return Figures(self.counters, cache_evicted=self.cache_evicted)
+
 
 @dataclass(slots=True)
 class Standing:
@@ -68,26 +114,27 @@ class Standing:
     open: bool = False
     control: bool = True
     swapped_at: float = 0.0  # seconds since 1970
+    lanes: int = 0
+    restarts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(PROCESSES, 0))
 
 
 class ResolverCollector(Collector):
-    """Shows the counters of one resolver. `cache` gives (bytes, entries, evicted); `connections` the TCP ones now."""
+    """Shows the figures of one resolver. `upstreams` are their labels; `lane` says which kind answers."""
 
     def __init__(
         self,
-        counters: Counters,
+        figures: Figures,
         standing: Standing,
-        upstreams: Iterable[Upstream],
-        cache: Callable[[], tuple[int, int, int]],
-        connections: Callable[[], int],
-        version: str,
+        upstreams: Iterable[str] = (),
+        version: str = "",
+        lane: str = "plain",
     ) -> None:
-        self._counters = counters
+        self._figures = figures
+        self._counters = figures.counters
         self._standing = standing
         self._upstreams = tuple(upstreams)
-        self._cache = cache
-        self._connections = connections
         self._version = version
+        self._lane = lane
 
     def collect(self) -> Iterator[Metric]:
         """All families, read now."""
@@ -139,28 +186,31 @@ class ResolverCollector(Collector):
             cookies.add_metric([result], count)
         yield cookies
         yield GaugeMetricFamily(
-            "blocker_dns_tcp_connections", "TCP connections of clients now.", value=self._connections()
+            "blocker_dns_tcp_connections", "TCP connections of clients now.", value=self._figures.connections
         )
         yield CounterMetricFamily(
             "blocker_dns_faults", "Faults of the program that were caught; each is a bug.", value=counters.faults
         )
 
     def _keeping(self) -> Iterator[Metric]:
-        counters = self._counters
-        size, entries, evicted = self._cache()
-        yield GaugeMetricFamily("blocker_dns_cache_bytes", "Bytes of memory that kept answers take.", value=size)
-        yield GaugeMetricFamily("blocker_dns_cache_entries", "Answers kept.", value=entries)
+        counters, figures = self._counters, self._figures
+        yield GaugeMetricFamily(
+            "blocker_dns_cache_bytes", "Bytes of memory that kept answers take.", value=figures.cache_bytes
+        )
+        yield GaugeMetricFamily("blocker_dns_cache_entries", "Answers kept.", value=figures.cache_entries)
         yield CounterMetricFamily("blocker_dns_cache_hits", "Queries with a fresh answer kept.", counters.cache_hits)
         yield CounterMetricFamily("blocker_dns_cache_misses", "Queries without one.", counters.cache_misses)
-        yield CounterMetricFamily("blocker_dns_cache_evictions", "Answers let go to keep the bound.", evicted)
+        yield CounterMetricFamily(
+            "blocker_dns_cache_evictions", "Answers let go to keep the bound.", figures.cache_evicted
+        )
         up = GaugeMetricFamily("blocker_dns_upstream_up", "1 if the upstream answers.", labels=["upstream"])
         asked = CounterMetricFamily(
             "blocker_dns_upstream_queries", "Queries sent to an upstream, by result.", labels=["upstream", "result"]
         )
-        for index, upstream in enumerate(self._upstreams):
-            up.add_metric([upstream.label], int(upstream.up))
+        for index, label in enumerate(self._upstreams):
+            up.add_metric([label], int(figures.upstreams[index] if figures.upstreams else True))
             for result in UPSTREAM_RESULTS:
-                asked.add_metric([upstream.label, result], counters.upstream.get((index, result), 0))
+                asked.add_metric([label, result], counters.upstream.get((index, result), 0))
         yield up
         yield asked
         yield CounterMetricFamily(
@@ -187,6 +237,7 @@ class ResolverCollector(Collector):
             ("trial", "1 while a plain list is served, without decisions behind it.", int(standing.trial)),
             ("open", "1 while nothing at all is enforced.", int(standing.open)),
             ("control_up", "0 when nothing watches for new releases any more.", int(standing.control)),
+            ("lanes", "Processes that answer now.", standing.lanes),
             ("swap_timestamp_seconds", "When the release enforced was swapped in.", standing.swapped_at),
         )
         for name, text, value in gauges:
@@ -197,6 +248,12 @@ class ResolverCollector(Collector):
             "New releases that could not be used; the old one stays.",
             counters.swap_failures,
         )
+        restarts = CounterMetricFamily(
+            "blocker_dns_restarts", "Processes of the resolver that ended and were started again.", labels=["process"]
+        )
+        for process, count in standing.restarts.items():
+            restarts.add_metric([process], count)
+        yield restarts
         canaries = GaugeMetricFamily(
             "blocker_canary_last_seen_timestamp_seconds",
             "When a canary of that action was last asked for through this resolver; 0: never.",
@@ -205,8 +262,10 @@ class ResolverCollector(Collector):
         for action, moment in counters.canaries.items():
             canaries.add_metric([action], moment)
         yield canaries
-        build = GaugeMetricFamily("blocker_build_info", "Always 1; the program's version.", labels=["version", "lane"])
-        build.add_metric([self._version, "plain"], 1)
+        build = GaugeMetricFamily(
+            "blocker_build_info", "Always 1; the program's version.", labels=["version", "lane", "python"]
+        )
+        build.add_metric([self._version, self._lane, python_version()], 1)
         yield build
 
 

@@ -34,7 +34,7 @@ from resolver.asked import OPTION_ORIGIN, OPTION_PADDING, Asked, error, finished
 from resolver.asking import Asking, Outstanding, Settled
 from resolver.cache import FAILURE_SECONDS, STALE_SECONDS, Cache, Entry, question_key, question_of
 from resolver.chain import Unbelievable, believed
-from resolver.cookie import OPTION_COOKIE, BadCookie, Cookies
+from resolver.cookie import KEY_BYTES, OPTION_COOKIE, BadCookie, Cookies, daily_secrets
 from resolver.effects import Client, Effect, Reply
 from resolver.health import Health
 from resolver.limiting import ANSWERS_PER_SECOND, Limiter, kind_of
@@ -68,6 +68,7 @@ class Config:
     max_waiters: int = 100
     rate_limit: int = ANSWERS_PER_SECOND
     private_names: tuple[bytes, ...] = ()
+    cookie_key: bytes = b""
 
 
 class Session:
@@ -83,7 +84,7 @@ class Session:
         self.asking = Asking(
             self.health, counters, rng, max_outstanding=config.max_outstanding, want_authentic=config.trust_ad
         )
-        self.cookies = Cookies(rng.randbytes)
+        self.cookies = Cookies(daily_secrets(config.cookie_key or rng.randbytes(KEY_BYTES)))
         self.private = PrivateAnswers(config.private_names)
         self.limiter = Limiter(config.rate_limit)
         self.wall = 0.0

@@ -1,6 +1,7 @@
 """`blocker dns serve`."""
 
 import logging
+import os
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -19,6 +20,7 @@ from resolver.limiting import ANSWERS_PER_SECOND
 from resolver.session import Config
 from resolver.upstream import Address
 
+MAX_LANES = 64
 DEFAULT_METRICS = "127.0.0.1:9353"
 _FILE = click.Path(path_type=Path)
 
@@ -63,6 +65,11 @@ _FILE = click.Path(path_type=Path)
 @click.option("--trial", is_flag=True, help=_("With --list: let others than this machine ask, too."))
 @click.option("--open", "open_", is_flag=True, help=_("Answer, enforcing nothing, while there is no release yet."))
 @click.option(
+    "--lanes",
+    type=click.IntRange(1, MAX_LANES),
+    help=_("Processes that answer; default one for each processor it may run on."),
+)
+@click.option(
     "--cache-mb", type=click.IntRange(1, 65_536), default=64, show_default=True, help=_("Bound of the cache.")
 )
 @click.option(
@@ -98,6 +105,7 @@ def serve(
     metrics: Address | None,
     trial: bool,
     open_: bool,
+    lanes: int | None,
     cache_mb: int,
     rate_limit: int,
     allow_private: tuple[bytes, ...],
@@ -134,6 +142,7 @@ def serve(
             metrics_must=ctx.get_parameter_source("metrics") is not ParameterSource.DEFAULT,
             user=user,
             open=open_,
+            lanes=lanes or min(len(os.sched_getaffinity(0)), MAX_LANES),
             config=Config(
                 tuple(map(label, upstream)),
                 cache_bytes=cache_mb << 20,

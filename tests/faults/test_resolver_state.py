@@ -1,6 +1,5 @@
 """Whatever befalls the state directory or the control process, the resolver answers with the last good release."""
 
-import os
 import signal
 import socket
 import threading
@@ -72,20 +71,6 @@ def test_a_damaged_newest_release_leaves_the_one_before_it_in_force(tmp_path, do
         assert live.asks("one.com").rcode() == NXDOMAIN
         assert live.waits_for("release_damaged")
         assert serial(live) == 1
-
-
-def test_with_the_control_process_killed_it_answers_on_and_says_so(tmp_path, double):
-    state = tmp_path / "state"
-    accept(state, 1, a_rule("one.com"))
-    with resolver(tmp_path, [double.address], "--state", str(state)) as live:
-        pid = live.process.pid
-        [control] = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        os.kill(int(control), signal.SIGKILL)
-        live.waits_for("control_lost")
-        assert live.asks("one.com").rcode() == NXDOMAIN
-        assert live.asks("free.net").rcode() == NOERROR
-        assert live.metrics()["blocker_dns_control_up"] == 0
-        assert live.stop() == 0
 
 
 def test_open_it_answers_before_the_first_release_and_enforces_once_it_is_there(tmp_path, double):

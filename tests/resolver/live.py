@@ -180,11 +180,15 @@ def resolver(
     hosts: tuple[str, ...] = ("127.0.0.1", "[::1]"),
     environ: dict[str, str] | None = None,
     user: str = "root",
+    lanes: int = 1,
 ) -> Iterator[LiveResolver]:
-    """Started, and (unless told otherwise) enforcing. `user`: whom to become when the tests run as root."""
+    """Started, and (unless told otherwise) enforcing. `user`: whom to become when the tests run as root.
+
+    `lanes`: one, unless it matters, since what one has in its cache no other knows.
+    """
     port, metrics = free_port(), free_port()
     log = tmp_path / f"log-{port}"
-    command = [BLOCKER, "dns", "serve"]
+    command = [BLOCKER, "dns", "serve", "--lanes", f"{lanes}"]
     for host in hosts:
         command += ["--listen", f"{host}:{port}"]
     command += ["--metrics", f"127.0.0.1:{metrics}", *arguments]

@@ -7,7 +7,7 @@ import dns.message
 import dns.rcode
 import pytest
 
-from resolver.cookie import MAX_AGE, SECRET_SECONDS, BadCookie, Cookies
+from resolver.cookie import KEY_BYTES, MAX_AGE, SECRET_SECONDS, BadCookie, Cookies, daily_secrets
 from resolver.siphash import siphash
 from tests.resolver.play import Play, blocks, query
 
@@ -16,7 +16,7 @@ HOST = "198.51.100.100"
 
 
 def given_secret(secret: str, wall: float = 0) -> Cookies:
-    return Cookies(lambda _size: bytes.fromhex(secret), wall)
+    return Cookies(lambda _day: bytes.fromhex(secret), wall)
 
 
 def test_siphash_is_the_reference_implementations():
@@ -33,8 +33,9 @@ def test_a_new_cookie_is_that_of_the_rfc():
 
 
 def test_a_cookie_of_the_secret_before_is_good_and_answered_with_the_rfcs_of_the_new_one():
-    secrets = iter(("dd3bdf9344b678b185a6f5cb60fca715", "445536bcd2513298075a5d379663c962"))
-    cookies = Cookies(lambda _size: bytes.fromhex(next(secrets)))
+    today = 1559741961 // SECRET_SECONDS
+    secrets = {today: "445536bcd2513298075a5d379663c962", today - 1: "dd3bdf9344b678b185a6f5cb60fca715"}
+    cookies = Cookies(lambda day: bytes.fromhex(secrets.get(day, "00" * 16)))
     cookies.turn(1559741961)
     sent = bytes.fromhex("22681ab97d52c298010000005cf7c57926556bd0934c72f8")
     seen = cookies.see(sent, "2001:db8:220:1:59de:d0f4:8769:82b8", 1559741961)
@@ -72,7 +73,7 @@ def test_a_cookie_is_worth_nothing_at_another_address_or_with_one_bit_changed():
 
 
 def test_cookies_outlive_one_change_of_the_secret_and_no_more():
-    cookies = Cookies(Random(1).randbytes, 0)
+    cookies = Cookies(daily_secrets(Random(1).randbytes(KEY_BYTES)), 0)
     made = SECRET_SECONDS - 10
     first = cookies.see(CLIENT_COOKIE, HOST, made).option[4:]
     cookies.turn(SECRET_SECONDS)
@@ -81,6 +82,19 @@ def test_cookies_outlive_one_change_of_the_secret_and_no_more():
     assert seen.option[4:] != first, "and the client gets one of the new secret"
     cookies.turn(SECRET_SECONDS * 2)
     assert not cookies.see(first, HOST, made).proven
+
+
+def test_processes_with_one_key_take_each_others_cookies_before_and_after_the_secret_rolls_over():
+    key = Random(2).randbytes(KEY_BYTES)
+    old, other, young = (Cookies(daily_secrets(key), wall) for wall in (0, 0, 0))
+    given = old.see(CLIENT_COOKIE, HOST, SECRET_SECONDS - 10).option[4:]
+    assert other.see(given, HOST, SECRET_SECONDS - 5).proven
+    other.turn(SECRET_SECONDS + 1)
+    young.turn(SECRET_SECONDS + 2)
+    for one in (other, young):
+        assert one.see(given, HOST, SECRET_SECONDS + 3).proven
+    assert other.secrets == young.secrets
+    assert not Cookies(daily_secrets(bytes(KEY_BYTES)), 0).see(given, HOST, SECRET_SECONDS).proven
 
 
 @pytest.mark.parametrize("size", [0, 1, 7, 9, 15, 41, 100])

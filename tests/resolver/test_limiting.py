@@ -128,9 +128,9 @@ def test_no_limit_means_no_limit():
 
 
 def test_the_metrics_show_limits_and_cookies_from_the_start():
-    from resolver.metrics import ResolverCollector, Standing, exposition
+    from resolver.metrics import Figures, ResolverCollector, Standing, exposition
 
-    collector = ResolverCollector(Play().counters, Standing(), (), lambda: (0, 0, 0), lambda: 0, "")
+    collector = ResolverCollector(Figures(Play().counters), Standing())
     text = exposition(collector).decode()
     for line in (
         'blocker_dns_limited_total{result="shortened"} 0.0',

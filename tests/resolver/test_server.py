@@ -255,21 +255,6 @@ def test_told_to_stop_it_answers_what_waits_and_ends_well(tmp_path):
         assert it.process.wait(10) == 0
 
 
-def test_nothing_of_it_is_left_when_it_is_killed(tmp_path):
-    with upstream() as double, resolver(tmp_path, [double.address], "--list", str(plain_list(tmp_path, "a.com"))) as it:
-        children = Path(f"/proc/{it.process.pid}/task/{it.process.pid}/children").read_text().split()
-        assert len(children) == 1
-        it.stop(signal.SIGKILL)
-        until = time.monotonic() + 5
-        while Path(f"/proc/{children[0]}").exists() and time.monotonic() < until:
-            state = Path(f"/proc/{children[0]}/stat").read_text().rpartition(")")[2].split()[0]
-            if state == "Z":
-                break
-            time.sleep(0.05)
-        else:
-            assert not Path(f"/proc/{children[0]}").exists()
-
-
 def test_an_idle_connection_is_closed(tmp_path):
     # The limits are not a setting, so the listener is met in this process, with a clock of its own.
     from collections import Counter

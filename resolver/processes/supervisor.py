@@ -1,0 +1,421 @@
+"""The process that looks after the others: it starts them, hands each release on to all lanes, and counts for all.
+
+No query ever passes it and it holds none of the sockets that queries come to, so that it harms nobody when it hangs.
+What it forks it forks between two turns of its loop, from pages that all share.
+"""
+
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
+from selectors import EVENT_READ, EVENT_WRITE, DefaultSelector
+from time import monotonic, sleep, time
+from typing import Any
+
+from feeds.errors import Failure, Unavailable
+from feeds.language import _
+from feeds.systemd import Notifier
+from resolver.control import RELOAD, watch
+from resolver.endpoint import MetricsPort
+from resolver.frames import Hour, LoadFailure
+from resolver.metrics import Counters, Figures, ResolverCollector, Standing, exposition
+from resolver.processes.channel import (
+    ANSWERS,
+    CANNOT,
+    ENFORCES,
+    FIGURES,
+    OPEN,
+    REFUSES,
+    RENEW,
+    kind_of,
+    packed,
+    unpacked,
+)
+from resolver.processes.children import HEARD, QUICK_SECONDS, Child, Place, ended, fork, live
+from resolver.processes.counting import Counting
+from resolver.processes.lane import DRAIN_SECONDS, run_lane
+from resolver.processes.loads import Gathering, Load
+from resolver.processes.settings import Settings
+from resolver.processes.succession import Inheritance, store, under_systemd, wait_for_the_part
+from resolver.rights import give_up_binding
+
+MOST_LOSSES = 3  # of one process before anything was answered; after that it is no use to go on
+SILENT_SECONDS = 10.0  # a lane that says nothing for so long is ended
+LANE, CONTROL, UNDERSTUDY = "lane", "control", "understudy"
+
+
+class Supervisor:
+    """One generation of processes. `metrics`: the socket to show figures at, if any."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        inheritance: Inheritance,
+        metrics: socket.socket | None,
+        notifier: Notifier,
+        log: Callable[..., None],
+    ) -> None:
+        self._settings = settings
+        self._inheritance = inheritance
+        self._notifier = notifier
+        self._log = log
+        self._selector = DefaultSelector()
+        self._lanes = [Place(LANE, number) for number in range(settings.lanes)]
+        self._control = Place(CONTROL)
+        self._understudy = Place(UNDERSTUDY)
+        self._counters = Counters()
+        self._standing = Standing(trial=settings.origin.plain is not None, open=inheritance.load is None)
+        self._counting = Counting(lambda: [lane for _place, lane in self._living()], self._page)
+        self._metrics = MetricsPort(metrics, self._selector, self._counting.wanted) if metrics is not None else None
+        self._load = inheritance.load
+        self._unsaid = [inheritance.load] if inheritance.load is not None else []
+        self._gathering = Gathering(inheritance.load.number if inheritance.load is not None else 0)
+        self._same_again = inheritance.load is not None
+        self._hour: bytes | None = None
+        self._ready = False
+        self._ending_at: float | None = None
+        self._failure: Failure | None = None
+        self._watchdog_at = 0.0
+        self._born = monotonic()
+        self._pipe = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._signals, self._waker = socket.socketpair()
+        self._signals.setblocking(False)
+        self._waker.setblocking(False)
+
+    def run(self) -> Inheritance | None:
+        """Until told to stop; raises the Failure that stopped it.
+
+        What is returned in another process, an understudy that is to take over, is what it takes over.
+        """
+        born = self._inheritance.born
+        if born is not None:
+            self._log("took_over", process=os.getpid())
+            self._renew()
+            if self._born - born < QUICK_SECONDS:
+                sleep(QUICK_SECONDS)
+        for number in HEARD:
+            signal.signal(number, lambda _number, _frame: None)
+        signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
+        self._selector.register(self._signals, EVENT_READ, self._signalled)
+        if under_systemd(os.environ):
+            store(self._pipe[1], self._notifier)
+        while self._ending_at is None or any(place.child for place in self._places()):
+            for place in self._places():
+                if self._is_missing(place) and monotonic() >= place.due:
+                    heritage = self._start(place)
+                    if heritage is not None:
+                        return heritage
+            self._look_for_room()
+            for key, events in self._selector.select(max(0.0, self._next_at() - monotonic())):
+                key.data(events)
+            self._turn(monotonic())
+        self._close()
+        if self._failure is not None:
+            raise self._failure
+        return None
+
+    # Processes: started, heard, lost, ended.
+
+    def _places(self) -> Iterator[Place]:
+        yield from self._lanes
+        yield self._control
+        yield self._understudy
+
+    def _living(self) -> Iterator[tuple[Place, Child]]:
+        for place in self._lanes:
+            if place.child is not None:
+                yield place, place.child
+
+    def _is_missing(self, place: Place) -> bool:
+        if place.child is not None or self._ending_at is not None:
+            return False
+        return place.role != UNDERSTUDY or (self._ready and not under_systemd(os.environ))
+
+    def _start(self, place: Place) -> Inheritance | None:
+        """Fork it. Only an understudy whose time has come returns something, in its own process."""
+        pid, channel = fork(self._leave)
+        if pid == 0:
+            if place.role == UNDERSTUDY:
+                os.close(self._pipe[0])
+                return Inheritance((self._pipe[1],), wait_for_the_part(channel), self._born)
+            os.close(self._pipe[1])
+            if place.role == CONTROL:
+                os.close(self._pipe[0])
+                live(partial(self._live_as_control, channel.plain()), self._log)
+            live(partial(run_lane, self._settings.for_one_lane(), channel, self._pipe[0], self._log), self._log)
+        place.child = child = Child(pid, channel, monotonic())
+        if place.losses:
+            self._standing.restarts[place.role] += 1
+        self._selector.register(channel, EVENT_READ, partial(self._heard, place))
+        if place.role == CONTROL:
+            self._standing.control = True
+        elif self._load is not None:
+            child.hand(self._load)
+        elif place.role == LANE and self._settings.open:
+            child.say(packed(OPEN))
+        if place.role == LANE and self._hour is not None:
+            child.say(self._hour)
+        return None
+
+    def _live_as_control(self, pair: socket.socket) -> None:
+        give_up_binding()
+        watch(self._settings.origin, pair)
+
+    def _leave(self) -> None:
+        """In a child: close what is the parent's alone."""
+        self._selector.close()
+        for place in self._places():
+            if place.child is not None:
+                place.child.channel.close()
+        for sock in (self._signals, self._waker):
+            sock.close()
+        if self._metrics is not None:
+            self._metrics.leave()
+        for descriptor in self._inheritance.pipes if not self._ready else ():
+            os.close(descriptor)
+        self._gathering.drop()
+        if self._load is not None:
+            self._load.close()
+
+    def _heard(self, place: Place, events: int) -> None:
+        child = place.child
+        if child is None:
+            return
+        try:
+            if events & EVENT_WRITE:
+                child.channel.flush()
+            if events & EVENT_READ:
+                self._take(place, child)
+        except (EOFError, OSError):
+            self._selector.unregister(child.channel)
+            child.end(signal.SIGKILL)
+
+    def _take(self, place: Place, child: Child) -> None:
+        for data, descriptor in child.channel.receive():
+            if place.role == LANE:
+                self._lane_said(place, child, data)
+            else:
+                self._control_said(data, descriptor)
+
+    def _reap(self) -> None:
+        for place in self._places():
+            child = place.child
+            if child is None:
+                continue
+            pid, status = os.waitpid(child.pid, os.WNOHANG)
+            if pid:
+                self._lost(place, child, ended(status))
+
+    def _lost(self, place: Place, child: Child, how: str) -> None:
+        if place.role == LANE:
+            # What it said last may still be in the channel.
+            with suppress(EOFError, OSError):
+                self._take(place, child)
+            self._counting.lost(child)
+        place.child = None
+        with suppress(KeyError, ValueError):
+            self._selector.unregister(child.channel)
+        child.channel.close()
+        if self._ending_at is not None:
+            return
+        now = monotonic()
+        place.losses += 1
+        place.due = now + place.patience.after(now - child.since)
+        self._log(f"{place.role}_lost", why=how, process=child.pid, kept=f"serial {self._standing.serial}")
+        if place.role == CONTROL:
+            self._standing.control = False
+            self._gathering.drop()
+            self._same_again = self._load is not None
+        if not self._ready and self._inheritance.load is None and place.losses >= MOST_LOSSES:
+            what = (
+                _("the control process ended before it had loaded anything")
+                if place.role == CONTROL
+                else _("the processes that answer end before they have answered anything")
+            )
+            self._end(Unavailable(what, then=how))
+
+    # What they say.
+
+    def _control_said(self, data: bytes, descriptor: int | None) -> None:
+        try:
+            event = self._gathering.take(data, descriptor)
+        except Exception as error:
+            # Not even a control process gone mad reaches a lane.
+            self._gathering.drop()
+            event = LoadFailure(f"{type(error).__name__}: {error}", _("the release in force stays"), "", 1)
+        if isinstance(event, Load):
+            self._replace(event)
+        elif isinstance(event, Hour):
+            self._hour = data
+            for _place, lane in self._living():
+                lane.say(data)
+        elif event is not None:
+            self._load_failed(event)
+
+    def _replace(self, load: Load) -> None:
+        old, self._load = self._load, load
+        same, self._same_again = self._same_again and old is not None and load.equals(old), False
+        if same:
+            # A control process that was started again begins with what is in force.
+            load.close()
+            self._load = old
+            return
+        if old is not None:
+            old.close()
+        self._unsaid.append(load)
+        for _place, lane in self._living():
+            lane.hand(load)
+        if self._understudy.child is not None:
+            self._understudy.child.hand(load)
+
+    def _load_failed(self, failure: LoadFailure) -> None:
+        self._counters.swap_failures += 1
+        self._log("load_failed", what=failure.what, kept=failure.kept, then=failure.then)
+        if self._ready:
+            self._notifier.send("READY=1")
+        elif self._load is None and not self._settings.open:
+            told = Failure(failure.what, kept=failure.kept, then=failure.then)
+            told.exit_code = failure.exit_code  # type: ignore[misc]
+            self._end(told)
+
+    def _lane_said(self, place: Place, lane: Child, data: bytes) -> None:
+        kind = kind_of(data)
+        if kind == FIGURES:
+            self._counting.told(lane, *unpacked(data))
+        elif kind == ANSWERS:
+            lane.answering = True
+        elif kind in (ENFORCES, REFUSES):
+            lane.enforces = lane.sent.popleft()
+            if kind == REFUSES:
+                self._counters.swap_failures += 1
+                self._log("load_failed", what=unpacked(data), kept="what the lane enforced before", lane=place.number)
+        elif kind == CANNOT:
+            what, kept, then = unpacked(data)
+            self._log("lane_cannot_start", what=what, kept=kept, then=then, lane=place.number)
+            if not self._ready and not self._inheritance.pipes:
+                self._end(Unavailable(what, kept=kept, then=then))
+
+    # What follows.
+
+    def _turn(self, now: float) -> None:
+        self._reap()
+        self._counting.turn(now)
+        self._settle()
+        for _place, lane in self._living():
+            if lane.silent_since is not None and now - lane.silent_since > SILENT_SECONDS:
+                self._log("lane_silent", process=lane.pid)
+                lane.end(signal.SIGKILL)
+        if self._metrics is not None:
+            self._metrics.turn(now)
+        if self._ending_at is not None and now > self._ending_at:
+            self._ending_at = now + 1
+            for place in self._places():
+                if place.child is not None:
+                    place.child.end(signal.SIGKILL)
+        pulse = self._notifier.watchdog_seconds
+        if pulse and now >= self._watchdog_at:
+            self._watchdog_at = now + pulse
+            if any(now - (lane.silent_since or now) < SILENT_SECONDS / 2 for _place, lane in self._living()):
+                self._notifier.send("WATCHDOG=1")
+
+    def _settle(self) -> None:
+        """Say what is enforced once every lane enforces it; be ready once every lane answers."""
+        living = [lane for _place, lane in self._living()]
+        self._standing.lanes = sum(lane.answering for lane in living)
+        if not self._ready and self._standing.lanes < len(self._lanes):
+            return
+        while self._unsaid and all(lane.enforces >= self._unsaid[0].number for lane in living):
+            self._enforced(self._unsaid.pop(0))
+        if not self._ready:
+            self._ready = True
+            if self._load is None:
+                self._log("open", warning="nothing is enforced until a release comes")
+            self._inheritance.relieve()
+            self._notifier.send("READY=1")
+
+    def _enforced(self, load: Load) -> None:
+        loaded, standing = load.loaded, self._standing
+        standing.serial, standing.rules, standing.refused = loaded.serial, loaded.rules, loaded.refused
+        standing.open, standing.swapped_at = False, time()
+        self._counters.swaps += 1
+        self._log(
+            "enforcing", serial=loaded.serial, rules=loaded.rules, refused=loaded.refused, source=loaded.authority
+        )
+        if loaded.damage:
+            self._log("release_damaged", why=loaded.damage, kept=f"serial {loaded.serial}")
+        if standing.trial:
+            self._log("trial_list", warning="a plain list is enforced; no decision stands behind its entries")
+        self._notifier.send("READY=1", f"STATUS=enforcing serial {loaded.serial}, {loaded.rules} rules")
+
+    def _page(self, figures: Figures) -> bytes:
+        """What Prometheus sees."""
+        figures.counters.add(self._counters)
+        settings = self._settings
+        return exposition(
+            ResolverCollector(figures, self._standing, settings.config.upstreams, settings.version, settings.lane)
+        )
+
+    def _signalled(self, _events: int) -> None:
+        numbers = set(self._signals.recv(4096))
+        if signal.SIGHUP in numbers:
+            self._reload()
+        if numbers & {signal.SIGTERM, signal.SIGINT}:
+            self._end()
+
+    def _reload(self) -> None:
+        """Read everything again: the certificate here, for lanes to come, and in the lanes; the rest by control."""
+        self._renew()
+        for _place, lane in self._living():
+            lane.say(packed(RENEW))
+        # One that is just being started again reads everything anyway.
+        if self._control.child is not None:
+            self._notifier.reloading()
+            self._control.child.say(RELOAD)
+
+    def _renew(self) -> None:
+        if self._settings.credentials is not None:
+            self._settings.credentials.renew(self._log)
+
+    def _end(self, failure: Failure | None = None) -> None:
+        """Let every process end, lanes after they have answered what waits."""
+        if self._ending_at is not None:
+            return
+        self._failure = failure
+        self._ending_at = monotonic() + DRAIN_SECONDS + 2
+        self._notifier.send("STOPPING=1")
+        self._log("stopping")
+        if self._understudy.child is not None:
+            self._understudy.child.end(signal.SIGKILL)
+        for _place, lane in self._living():
+            lane.end(signal.SIGTERM)
+        if self._control.child is not None:
+            self._selector.unregister(self._control.child.channel)
+            self._control.child.channel.close()
+
+    def _look_for_room(self) -> None:
+        """Be woken where something waits to be sent."""
+        for place in self._places():
+            if place.child is not None and place.child.channel.fileno() >= 0:
+                key: Any = self._selector.get_map().get(place.child.channel)
+                events = EVENT_READ | (EVENT_WRITE if place.child.channel.waiting else 0)
+                if key is not None and key.events != events:
+                    self._selector.modify(key.fileobj, events, key.data)
+
+    def _next_at(self) -> float:
+        moments = [self._counting.due]
+        moments += [place.due for place in self._places() if self._is_missing(place)]
+        if self._notifier.watchdog_seconds:
+            moments.append(self._watchdog_at)
+        if self._ending_at is not None:
+            moments.append(self._ending_at)
+        return min(moments)
+
+    def _close(self) -> None:
+        if not self._ready:
+            self._inheritance.relieve()
+        if self._metrics is not None:
+            self._metrics.close()
+        self._selector.close()
+        signal.set_wakeup_fd(-1)
