@@ -10,9 +10,9 @@ from zope.interface import implementer
 
 from resolver.effects import Reply
 from resolver.https.exchange import Exchange, Query
+from resolver.https.turns import Turns
 from resolver.server import BoundedConnection, StreamListener
 
-TURN_SECONDS: Final = 0.002
 LINGER_SECONDS: Final = 3.0
 
 
@@ -23,10 +23,11 @@ class HttpsListener(Factory):
 
     def __init__(self, plain: StreamListener) -> None:
         self._plain = plain
+        self._turns = Turns(plain.reactor)
 
     def buildProtocol(self, addr: Any) -> "HttpsConnection":
         """Whether there is room has been asked before, by the TLS around it."""
-        return HttpsConnection(self._plain, addr.host)
+        return HttpsConnection(self._plain, addr.host, self._turns)
 
 
 class HttpsClient(NamedTuple):
@@ -41,32 +42,32 @@ class HttpsClient(NamedTuple):
 
 @implementer(IPushProducer)
 class HttpsConnection(BoundedConnection):
-    """As a producer it stops reading while the client's TCP takes nothing.
+    """As a producer it stops reading while the client's TCP takes nothing, or while it waits for its turn."""
 
-    A turn of the loop spends about `TURN_SECONDS` on it; then it is the turn of all others, and nothing more is read
-    from it until what has been read is done.
-    """
-
-    def __init__(self, listener: StreamListener, host: str) -> None:
+    def __init__(self, listener: StreamListener, host: str, turns: Turns) -> None:
         super().__init__(listener, host)
+        self._turns = turns
         self._exchange = Exchange()
         self._sent = 0
+        self._queued = False
+        self._paused = False
         self._stalled = False
-        self._turning = False
-        self._next: Any = None  # the turn to come
+        self._in_turn = False
         self._linger: Any = None  # the end to come
         self._finished = False
 
     def connectionLost(self, reason: TwistedFailure = None) -> None:  # type: ignore[assignment]
         super().connectionLost(reason)
-        for timer in (self._next, self._linger):
-            if timer is not None and timer.active():
-                timer.cancel()
+        if self._linger is not None and self._linger.active():
+            self._linger.cancel()
 
     def dataReceived(self, data: bytes) -> None:
         self._exchange.feed(data)
-        if self._next is None:
-            self._turn()
+        if self._queued and not self._paused:
+            # Two reads wait already.
+            self._paused = True
+            self.transport.pauseProducing()
+        self._want_turn()
 
     def reply(self, stream: int, message: bytes) -> None:
         """Send one answer."""
@@ -75,54 +76,50 @@ class HttpsConnection(BoundedConnection):
         try:
             self._exchange.answer(stream, message)
         except Exception as error:
-            self._broken(error)
-        if not self._turning:
+            self._break(error)
+        if not self._in_turn:
             self._flush()
 
-    def _turn(self) -> None:
-        """Take frames while there are whole ones and time."""
-        self._next = None
-        self._turning = True
-        until = monotonic() + TURN_SECONDS
+    def take_turn(self, frames: int) -> bool:
+        """Look at so many frames; were there as many, so that there may be more?"""
+        self._queued = False
+        self._in_turn = True
+        more = not (self._closed or self._stalled)
         try:
-            while not self._closed and not self._stalled:
+            while more and frames:
+                frames -= 1
                 queries = self._exchange.step()
-                if queries is None:
-                    break
-                for query in queries:
+                more = queries is not None and not (self._closed or self._stalled)
+                for query in queries or ():
                     self._ask(query)
-                if monotonic() > until:
-                    self.transport.pauseProducing()
-                    self._next = self._listener.reactor.callLater(0, self._another)
-                    break
         except Exception as error:
-            self._broken(error)
-        finally:
-            self._turning = False
+            self._break(error)
+            more = False
+        self._in_turn = False
         self._flush()
-
-    def _broken(self, error: Exception) -> None:
-        self._listener.edge.fault(error)
-        self._closed = True
-        self.transport.abortConnection()
-
-    def _another(self) -> None:
-        self._turn()
-        if self._next is None and not self._stalled and not self._closed:
+        self._queued = more
+        if self._paused and not (more or self._stalled or self._closed):
+            self._paused = False
             self.transport.resumeProducing()
+        return more
+
+    def _want_turn(self) -> None:
+        if not self._queued:
+            self._queued = True
+            self._turns.want(self)
 
     def _ask(self, query: Query) -> None:
-        edge, before = self._listener.edge, monotonic()
+        edge, listener, before = self._listener.edge, self._listener, monotonic()
         client = HttpsClient(self, query.stream)
         try:
             effects = edge.session.query(
-                query.message, client, True, before, self._listener.local, self._host, self._listener.secure
+                query.message, client, True, before, listener.local, self._host, listener.secure
             )
         except Exception as error:
             edge.fault(error)
             effects = ()
         if not effects:
-            # A rule that drops, met at once: nothing is said to this one, others on the connection go on.
+            # A rule that drops: nothing is said to this query; others on the connection go on.
             self._exchange.answer(query.stream, None)
             return
         edge.perform(effects)
@@ -144,22 +141,27 @@ class HttpsConnection(BoundedConnection):
 
     def _expire(self) -> None:
         """The time is over: what is under way may still be answered, for a little while."""
-        if self._closed:
-            return
-        if self._linger is None:
+        if not self._closed:
             self._exchange.leave()
-            self._linger = self._listener.reactor.callLater(LINGER_SECONDS, self.transport.abortConnection)
-        self._flush()
+            self._end_soon()
+            self._flush()
 
     def _finish(self) -> None:
-        """Close, once what was written has gone out; a client that does not take it gets no more time for that."""
-        if self._finished:
-            return
-        self._finished = True
+        """Close once all that was written has gone out."""
+        if not self._finished:
+            self._finished = True
+            self._end_soon()
+            self.transport.unregisterProducer()
+            self.transport.loseConnection()
+
+    def _end_soon(self) -> None:
         if self._linger is None:
             self._linger = self._listener.reactor.callLater(LINGER_SECONDS, self.transport.abortConnection)
-        self.transport.unregisterProducer()
-        self.transport.loseConnection()
+
+    def _break(self, error: Exception) -> None:
+        self._listener.edge.fault(error)
+        self._closed = True
+        self.transport.abortConnection()
 
     def pauseProducing(self) -> None:
         """From the transport: the client does not read; take no more from it."""
@@ -170,9 +172,9 @@ class HttpsConnection(BoundedConnection):
     def resumeProducing(self) -> None:
         """From the transport: it reads again."""
         self._stalled = False
+        self._paused = True
         self._exchange.hold(False)
-        if self._next is None:
-            self._next = self._listener.reactor.callLater(0, self._another)
+        self._want_turn()
 
     def stopProducing(self) -> None:
         """From the transport: the connection is lost."""

@@ -152,9 +152,9 @@ class Exchange:
         if isinstance(event, StreamEnded):
             return self._whole(event.stream_id)
         if isinstance(event, RequestReceived):
-            self._requested(event.stream_id, event.headers, event.stream_ended is not None)
+            self._requested(event.stream_id, event.headers)
         elif isinstance(event, DataReceived):
-            self._body(event.stream_id, event.data, event.flow_controlled_length, event.stream_ended is not None)
+            self._body(event.stream_id, event.data, event.flow_controlled_length)
         elif isinstance(event, StreamReset):
             self._forget(event.stream_id)
         elif isinstance(event, WindowUpdated):
@@ -165,25 +165,25 @@ class Exchange:
             self._end()
         return None
 
-    def _requested(self, stream: int, fields: Iterable[tuple[bytes, bytes]], whole: bool) -> None:
+    def _requested(self, stream: int, fields: Iterable[tuple[bytes, bytes]]) -> None:
         # Queries given up count, too: they are still the session's work (CVE-2023-44487).
         if self._leaving or len(self._asked) + self._given_up >= MAX_STREAMS:
             self._http2.reset_stream(stream, REFUSED_STREAM)
             return
         found = wanted(fields)
         if isinstance(found, Refusal):
-            self._refuse(stream, found.status, whole)
+            self._refuse(stream, found.status)
         else:
             self._bodies[stream] = bytearray() if found.query is None else found.query
 
-    def _body(self, stream: int, data: bytes, flow: int, whole: bool) -> None:
+    def _body(self, stream: int, data: bytes, flow: int) -> None:
         self._http2.acknowledge_received_data(flow, stream)
         body = self._bodies.get(stream)
         if not isinstance(body, bytearray):
             return
         body += data
         if len(body) > MAX_QUERY_BYTES:
-            self._refuse(stream, TOO_LARGE, whole)
+            self._refuse(stream, TOO_LARGE)
 
     def _whole(self, stream: int) -> Query | None:
         body = self._bodies.pop(stream, None)
@@ -191,18 +191,16 @@ class Exchange:
             return None
         message = bytes(body)
         if not is_query(message):
-            self._refuse(stream, BAD_REQUEST, True)
+            self._refuse(stream, BAD_REQUEST)
             return None
         self._asked.add(stream)
         return Query(stream, message)
 
-    def _refuse(self, stream: int, status: int, whole: bool) -> None:
-        """Say why there is no answer. It earns nothing, and what is still to come of the request is not wanted."""
+    def _refuse(self, stream: int, status: int) -> None:
+        """Say why there is no answer. It earns nothing, so a body that goes on soon ends the connection."""
         self._bodies.pop(stream, None)
         allowed = {"allow": METHODS} if status == METHOD_NOT_ALLOWED else {}
         self._say(stream, status, 0, **allowed)
-        if not whole:
-            self._http2.reset_stream(stream, NO_ERROR)
 
     def _say(self, stream: int, status: int, size: int, **fields: bytes) -> None:
         # Never indexed: a client may ask for a table of 4 GB, and searching one costs more than these octets.
