@@ -48,9 +48,10 @@ from feeds.message.words import (
     A,
 )
 from feeds.rule import Action
-from resolver.policy import Ground, Hit, Source
+from resolver.policy import WILDCARD, Ground, Hit, Source
 from resolver.structured import DNS_OPERATOR_POLICY, structured
 
+YXDOMAIN: Final = 6
 EDE_BLOCKED: Final = 15
 EDE_CENSORED: Final = 16
 TTL_SECONDS: Final = 300
@@ -72,7 +73,8 @@ _counts = Struct("!4H").pack
 class _Pieces:
     """What the answers under one Ground share.
 
-    `answers` by question type -> (how many, the records); other types get none. `edes` by entry number -> EDE option.
+    `answers` by question type -> (how many, the records), 0 for types not named; others get none. Not for an alias
+    that is another for each name asked for. `edes` by entry number -> EDE option.
     `structured` likewise -> the option with all of the JSON, and what to fall back to where that does not fit.
     """
 
@@ -106,12 +108,15 @@ def blocked_answer(
     pieces = _pieces_of(ground)
     if ground.action is Action.DROP:
         return None
-    count, answers = 0, b""
-    if pieces.answers:
-        count, answers = pieces.answers.get(query.qtype) or pieces.answers.get(0, (0, b""))
+    count, answers, bits = 0, b"", pieces.bits
+    if ground.action is Action.LOCAL:
+        if pieces.answers:
+            count, answers = pieces.answers.get(query.qtype) or pieces.answers.get(0, (0, b""))
+        else:
+            count, answers, bits = _walled(ground, query, bits)
         if more and query.qtype != CNAME:
             count, answers = count + len(more), answers + b"".join(more)
-    start = _start(query.id, pieces.bits | query.flags & _ECHOED)
+    start = _start(query.id, bits | query.flags & _ECHOED)
     if not query.udp_size:
         if ground.action is Action.TCP_ONLY:
             return _start(query.id, pieces.bits | TC | query.flags & _ECHOED) + _counts(1, 0, 0, 0) + query.question
@@ -263,6 +268,8 @@ def _local_answers(ground: Ground) -> dict[int, tuple[int, bytes]]:
     """By question type; 0 stands for every type not named."""
     if ground.action is not Action.LOCAL:
         return {}
+    if ground.as_records:
+        return _record_answers(ground)
     if ground.cname is not None:
         return {0: (1, encode_record(_QUESTION_NAME, CNAME, TTL_SECONDS, ground.cname))}
     records: dict[int, list[bytes]] = {A: [], AAAA: [], ANY: []}
@@ -272,6 +279,29 @@ def _local_answers(ground: Ground) -> dict[int, tuple[int, bytes]]:
         records[AAAA if version == 6 else A].append(record)
         records[ANY].append(record)
     return {rtype: (len(found), b"".join(found)) for rtype, found in records.items()}
+
+
+def _record_answers(ground: Ground) -> dict[int, tuple[int, bytes]]:
+    """A zone's own records; none for an alias that begins with `*`."""
+    if ground.cname is not None:
+        [alias] = ground.records
+        fixed = ground.cname[:2] != WILDCARD
+        return {0: (1, encode_record(_QUESTION_NAME, CNAME, alias.ttl, alias.rdata))} if fixed else {}
+    found: dict[int, list[bytes]] = {ANY: []}
+    for record in ground.records:
+        made = encode_record(_QUESTION_NAME, record.rtype, record.ttl, record.rdata)
+        found.setdefault(record.rtype, []).append(made)
+        found[ANY].append(made)
+    return {rtype: (len(records), b"".join(records)) for rtype, records in found.items()}
+
+
+def _walled(ground: Ground, query: Query, bits: int) -> tuple[int, bytes, int]:
+    """An alias that the name asked for is put before; YXDOMAIN where that is too long (RFC 6672 section 2.2)."""
+    try:
+        name = ground.cname_of(query.name) or b"\0"
+    except ValueError:
+        return 0, b"", bits | YXDOMAIN
+    return 1, encode_record(_QUESTION_NAME, CNAME, ground.records[0].ttl, name), bits
 
 
 def _contact(ground: Ground) -> str:

@@ -44,6 +44,11 @@ class ZoneLoaded:
     changed_at: float = 0.0
     problem: str = ""
 
+    def as_log(self) -> dict[str, object]:
+        """What the log says of it."""
+        told = {"zone": self.name, "serial": self.serial, "rules": self.rules, "policy": self.policy}
+        return {**told, "skipped": dict(self.skipped), **({"problem": self.problem} if self.problem else {})}
+
 
 @dataclass(frozen=True, slots=True)
 class Loaded:

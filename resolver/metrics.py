@@ -15,6 +15,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from feeds.rule import Action, Category
+from resolver.frames import ZoneLoaded
+from resolver.zones.metrics import zone_metrics
 
 OUTCOMES = ("blocked", "canary", "cached", "forwarded", "stale", "failed", "refused", "malformed", "dropped", "shed")
 COOKIES = ("given", "proven")
@@ -50,6 +52,7 @@ class Counters:
     cookies: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COOKIES, 0))
     limited: dict[str, int] = field(default_factory=lambda: dict.fromkeys(LIMITED, 0))
     canaries: dict[str, float] = field(default_factory=lambda: {str(action): 0.0 for action in Action})
+    zones: dict[tuple[str, str, str], int] = field(default_factory=dict)
     swaps: int = 0
     swap_failures: int = 0
 
@@ -114,6 +117,7 @@ class Standing:
     open: bool = False
     control: bool = True
     swapped_at: float = 0.0  # seconds since 1970
+    zones: tuple[ZoneLoaded, ...] = ()
     lanes: int = 0
     restarts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(PROCESSES, 0))
 
@@ -254,6 +258,7 @@ class ResolverCollector(Collector):
         for process, count in standing.restarts.items():
             restarts.add_metric([process], count)
         yield restarts
+        yield from zone_metrics(standing.zones, counters.zones)
         canaries = GaugeMetricFamily(
             "blocker_canary_last_seen_timestamp_seconds",
             "When a canary of that action was last asked for through this resolver; 0: never.",

@@ -18,6 +18,7 @@ from feeds.message.words import (
     AD,
     ANY,
     CD,
+    CNAME,
     FORMERR,
     IN,
     NOERROR,
@@ -39,7 +40,7 @@ from resolver.effects import Client, Effect, Reply
 from resolver.health import Health
 from resolver.limiting import ANSWERS_PER_SECOND, Limiter, kind_of
 from resolver.metrics import NO_CATEGORY, Counters
-from resolver.policy import Hit, Policy
+from resolver.policy import Hit, Policy, client_address
 from resolver.private import PrivateAnswers
 from resolver.structured import OPTION_STRUCTURED
 
@@ -154,7 +155,10 @@ class Session:
             counts["refused"] += 1
             rcode = NOTAUTH if query.signed else REFUSED
             return self._reply(asked, error(asked, rcode, reasons.UNSUPPORTED))
-        hit = self.policy.by_name(query.key, self.hour)
+        if self.policy.has_clients and host:
+            hit = self.policy.by_query(query.key, *client_address(host), self.hour)
+        else:
+            hit = self.policy.by_name(query.key, self.hour)
         if hit is not None:
             if not hit.lets_pass(tcp):
                 return self._blocked(hit, asked, now)
@@ -353,12 +357,19 @@ class Session:
         counts = counters.tcp if waiter.tcp else counters.udp
         if ground.counted:
             counts["blocked"] += 1
+            self._met(hit)
             counters.blocked[ground.category or NO_CATEGORY, ground.action] += 1
         else:
             counts["canary"] += 1
             self._seen(hit)
-        if ground.cname is not None and query.qtype in (A, AAAA):
-            return self._local(hit, waiter, ground.cname, now)
+        follows = query.qtype not in (CNAME, ANY) if ground.as_records else query.qtype in (A, AAAA)
+        if ground.cname is not None and follows:
+            try:
+                name = ground.cname_of(query.key)
+            except ValueError:
+                name = None
+            if name is not None:
+                return self._local(hit, waiter, name.lower(), now)
         data = refused(hit, waiter)
         return self._reply(waiter, data, "blocked") if data is not None else ()
 
@@ -388,8 +399,15 @@ class Session:
 
     def _seen(self, hit: Hit) -> None:
         """A canary was asked for through us: the prober's proof that this resolver enforces."""
+        self._met(hit)
         if not hit.ground.counted and hit.ground.source.authority:
             self.counters.canaries[hit.ground.action] = self.wall
+
+    def _met(self, hit: Hit) -> None:
+        source = hit.ground.source
+        if source.foreign:
+            key = source.authority, hit.trigger, hit.action
+            self.counters.zones[key] = self.counters.zones.get(key, 0) + 1
 
     def _answer(self, message: bytes, asked: Asked, entry: Entry, source: str, options: bytes = b"") -> bytes:
         flags, query = message[3] & 15, asked.query

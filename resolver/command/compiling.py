@@ -11,8 +11,8 @@ from feeds import durable
 from feeds.language import _
 from feeds.store import DEFAULT_PATH
 from feeds.terminal import answer, json_option, table
-from resolver.loading import FEED, Origin
 from resolver.image import new_memory
+from resolver.loading import FEED, Origin
 
 _FILE = click.Path(path_type=Path)
 

@@ -15,10 +15,12 @@ from feeds.errors import Rejected
 from feeds.language import _
 from feeds.store import DEFAULT_PATH
 from resolver.command.addresses import AddressPort, NameOrRoot, is_loopback, label
-from resolver.loading import Origin
+from resolver.command.zones import with_policies, zone_options
 from resolver.limiting import ANSWERS_PER_SECOND
+from resolver.loading import Origin
 from resolver.session import Config
 from resolver.upstream import Address
+from resolver.zones.settings import ForeignZone
 
 MAX_LANES = 64
 DEFAULT_METRICS = "127.0.0.1:9353"
@@ -33,6 +35,7 @@ _FILE = click.Path(path_type=Path)
 )
 @click.option("--state", type=_FILE, help=_("The feed's state directory; default {path}.").format(path=DEFAULT_PATH))
 @click.option("--list", "plain", type=_FILE, help=_("A plain list (or .gz) instead of a feed, for trials."))
+@zone_options
 @click.option(
     "--listen",
     type=AddressPort(),
@@ -94,6 +97,9 @@ def serve(
     ctx: click.Context,
     state: Path | None,
     plain: Path | None,
+    zones: tuple[ForeignZone, ...],
+    zone_policies: tuple[tuple[str, str], ...],
+    zone_state: Path,
     listen: tuple[Address, ...],
     tls: tuple[Address, ...],
     https: tuple[Address, ...],
@@ -132,7 +138,14 @@ def serve(
 
     serve(
         Settings(
-            origin=Origin(None if plain else state or DEFAULT_PATH, plain, exceptions, version("blocker")),
+            origin=Origin(
+                state or (None if plain or zones else DEFAULT_PATH),
+                plain,
+                exceptions,
+                version("blocker"),
+                with_policies(zones, zone_policies),
+                zone_state,
+            ),
             listen=listen,
             tls=tls,
             https=https,

@@ -22,6 +22,7 @@ from feeds.rule import Rule, Target
 from resolver.policy.judging import addresses, chain
 from resolver.policy.layer import (
     NEVER,
+    WILDCARD,
     AnyTarget,
     Bound,
     ClientPrefix,
@@ -32,6 +33,7 @@ from resolver.policy.layer import (
     Rules,
     Source,
     WireName,
+    client_address,
     numbered,
     records_text,
 )
@@ -40,6 +42,7 @@ from resolver.policy.plain import PlainList, read_plain_list
 __all__ = [
     "EMPTY",
     "NEVER",
+    "WILDCARD",
     "AnyTarget",
     "Bound",
     "ClientPrefix",
@@ -52,6 +55,7 @@ __all__ = [
     "Rules",
     "Source",
     "WireName",
+    "client_address",
     "numbered",
     "read_plain_list",
     "records_text",

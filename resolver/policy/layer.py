@@ -8,6 +8,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
+from ipaddress import ip_address
 from struct import Struct
 from typing import Final, NamedTuple, Protocol
 
@@ -137,6 +138,11 @@ class Hit(NamedTuple):
         return self.ground.action
 
     @property
+    def trigger(self) -> str:
+        """What of a query met the rule, in the words of RPZ: `qname`, `client-ip`, `ip`."""
+        return _TRIGGERS[type(self.matched)]
+
+    @property
     def entry(self) -> str:
         """`authority:number`, empty if no entry stands behind it."""
         return f"{self.ground.source.authority}:{self.number}" if self.number else ""
@@ -220,6 +226,9 @@ class ClientPrefix(NamedTuple):
 
 
 AnyTarget = Target | WireName | ClientPrefix
+
+
+_TRIGGERS: Final[Mapping[type, str]] = {bytes: "qname", Prefix: "ip", ClientPrefix: "client-ip"}
 
 
 class Rules(Protocol):
@@ -362,6 +371,13 @@ def records_of(text: str) -> tuple[LocalRecord, ...]:
         at += _record.size + size
         found.append(LocalRecord(rtype, ttl, data[at - size : at]))
     return tuple(found)
+
+
+def client_address(host: str) -> tuple[int, int]:
+    """Version and number of an address as text; an IPv4 address written as IPv6 (RFC 4291) is one of IPv4."""
+    address = ip_address(host.partition("%")[0])
+    mapped = address.ipv4_mapped if address.version == 6 else None
+    return (4, int(mapped)) if mapped is not None else (address.version, int(address))
 
 
 def as_client(hit: Hit | None) -> Hit | None:
