@@ -11,6 +11,7 @@ from typing import Final, NoReturn
 from resolver.metrics import Figures
 from resolver.processes.channel import Channel
 from resolver.processes.loads import Load
+from resolver.rights import call_process
 
 HEARD: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 QUICK_SECONDS: Final = 1.0
@@ -101,10 +102,11 @@ def fork(leave: Callable[[], None]) -> tuple[int, Channel]:
     return 0, theirs
 
 
-def live(life: Callable[[], None], log: Callable[..., None]) -> NoReturn:
-    """A child's whole life."""
+def live(name: str, life: Callable[[], None], log: Callable[..., None]) -> NoReturn:
+    """A child's whole life. `name`: what `ps` shows it as."""
     status = 1
     try:
+        call_process(name)
         life()
         status = 0
     except Exception as error:

@@ -19,6 +19,7 @@ from typing import Final
 from feeds.systemd import Notifier
 from resolver.processes.channel import Channel
 from resolver.processes.loads import Gathering, Load
+from resolver.rights import call_process
 
 STORED_NAME: Final = "blocker-lanes"
 _FIRST_PASSED = 3  # sd_listen_fds(3)
@@ -64,6 +65,7 @@ def under_systemd(environ: Mapping[str, str]) -> bool:
 
 def wait_for_the_part(channel: Channel) -> Load | None:
     """The understudy's life: until the other end is gone; then what is in force."""
+    call_process("blocker-standby")
     gathering = Gathering()
     held: Load | None = None
     with suppress(EOFError, OSError):

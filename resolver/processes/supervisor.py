@@ -39,7 +39,7 @@ from resolver.processes.lane import DRAIN_SECONDS, run_lane
 from resolver.processes.loads import Gathering, Load
 from resolver.processes.settings import Settings
 from resolver.processes.succession import Inheritance, store, under_systemd, wait_for_the_part
-from resolver.rights import give_up_binding
+from resolver.rights import call_process, give_up_binding
 
 MOST_LOSSES = 3  # of one process before anything was answered; after that it is no use to go on
 SILENT_SECONDS = 10.0  # a lane that says nothing for so long is ended
@@ -91,6 +91,7 @@ class Supervisor:
         """
         born = self._inheritance.born
         if born is not None:
+            call_process("blocker")
             self._log("took_over", process=os.getpid())
             self._renew()
             if self._born - born < QUICK_SECONDS:
@@ -143,8 +144,9 @@ class Supervisor:
             os.close(self._pipe[1])
             if place.role == CONTROL:
                 os.close(self._pipe[0])
-                live(partial(self._live_as_control, channel.plain()), self._log)
-            live(partial(run_lane, self._settings.for_one_lane(), channel, self._pipe[0], self._log), self._log)
+                live("blocker-control", partial(self._live_as_control, channel.plain()), self._log)
+            life = partial(run_lane, self._settings.for_one_lane(), channel, self._pipe[0], self._log)
+            live(f"blocker-lane-{place.number}", life, self._log)
         place.child = child = Child(pid, channel, monotonic())
         if place.losses:
             self._standing.restarts[place.role] += 1
@@ -301,8 +303,8 @@ class Supervisor:
 
     def _turn(self, now: float) -> None:
         self._reap()
-        self._counting.turn(now)
         self._settle()
+        self._counting.turn(now)
         for _place, lane in self._living():
             if lane.silent_since is not None and now - lane.silent_since > SILENT_SECONDS:
                 self._log("lane_silent", process=lane.pid)

@@ -138,14 +138,14 @@ class LiveResolver:
         lines = self.log_path.read_text().splitlines()
         return [json.loads(line) for line in lines if line.startswith("{")]
 
-    def waits_for(self, event: str, count: int = 1) -> list[dict[str, Any]]:
-        """The log lines of that event, once there are so many."""
+    def waits_for(self, event: str, count: int = 1, bereft: bool = False) -> list[dict[str, Any]]:
+        """The log lines of that event, once there are so many. `bereft`: the process that was started has ended."""
         until = time.monotonic() + PATIENCE
         while time.monotonic() < until:
             found = [line for line in self.log() if line["event"] == event]
             if len(found) >= count:
                 return found
-            if self.process.poll() is not None:
+            if not bereft and self.process.poll() is not None:
                 break
             time.sleep(0.02)
         raise AssertionError(f"no {event}: {self.log_path.read_text()}")
@@ -181,12 +181,13 @@ def resolver(
     environ: dict[str, str] | None = None,
     user: str = "root",
     lanes: int = 1,
+    port: int | None = None,
 ) -> Iterator[LiveResolver]:
     """Started, and (unless told otherwise) enforcing. `user`: whom to become when the tests run as root.
 
     `lanes`: one, unless it matters, since what one has in its cache no other knows.
     """
-    port, metrics = free_port(), free_port()
+    port, metrics = port or free_port(), free_port()
     log = tmp_path / f"log-{port}"
     command = [BLOCKER, "dns", "serve", "--lanes", f"{lanes}"]
     for host in hosts:
