@@ -1,5 +1,5 @@
 # Answers put together from pieces that Python prebuilt, octet for octet what the plain lane says.
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from resolver.lane.image cimport GROUND_BITS
@@ -146,12 +146,12 @@ cdef inline int put_ede(uint8_t *out, int code, int text_bytes) noexcept nogil:
 
 
 cdef inline int refusal(uint8_t *out, const uint8_t *query, const Question *asked, const Taught *taught,
-                        int64_t value) noexcept nogil:
+                        uint64_t value) noexcept nogil:
     """What a blocked query is told; 0 where it does not fit, which Python knows to shorten."""
     cdef uint8_t digits[20]
     cdef int i, digit_count = 0, size, at, text = 0, count = 0
     cdef const RecordSet *records = NULL
-    cdef int64_t number = value >> GROUND_BITS
+    cdef uint64_t number = value >> GROUND_BITS
     for i in range(taught.sets):
         if taught.records[i].qtype == asked.qtype:
             records = &taught.records[i]

@@ -1,7 +1,7 @@
 # Names and addresses looked up in a mapped image, whose form `resolver.image` tells to the octet.
 #
 # Whatever an image says of itself is checked before it is followed: nothing is read outside the mapping.
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
 from resolver.lane.question cimport MAX_LABELS, MAX_NAME_BYTES, Question
@@ -74,9 +74,9 @@ cdef inline const uint8_t *bucket_of(const Names *names, uint32_t mixed) noexcep
     return names.table + ((<uint64_t>mixed * names.buckets) >> 32) * BUCKET_BYTES
 
 
-cdef inline int64_t find(const View *view, const Names *names, const uint8_t *key, int size,
-                         uint32_t found) noexcept nogil:
-    """The value of the name of `size` octets, -1 if it is not there."""
+cdef inline bint find(const View *view, const Names *names, const uint8_t *key, int size, uint32_t found,
+                      uint64_t *value) noexcept nogil:
+    """Is the name of `size` octets there, and with what value?"""
     cdef uint32_t mixed = spread(found)
     cdef uint8_t tag = <uint8_t>(mixed % 255 + 1)
     cdef uint32_t bucket = <uint32_t>((<uint64_t>mixed * names.buckets) >> 32)
@@ -91,20 +91,15 @@ cdef inline int64_t find(const View *view, const Names *names, const uint8_t *ke
                 place = places[seat]
                 if <uint64_t>place + 8 + size <= view.records_bytes:
                     if memcmp(view.records + place + 8, key, size) == 0:
-                        return value_at(view.records + place)
+                        # Records begin anywhere, so a number there cannot be read in place.
+                        memcpy(value, view.records + place, 8)
+                        return True
         if places[BUCKET_NAMES] == 0:
-            return -1
+            return False
         bucket += 1
         if bucket == names.buckets:
             bucket = 0
-    return -1
-
-
-cdef inline int64_t value_at(const uint8_t *record) noexcept nogil:
-    # Records begin anywhere, so a number there cannot be read in place.
-    cdef uint64_t value
-    memcpy(&value, record, 8)
-    return <int64_t>(value & 0x7FFFFFFFFFFFFFFFULL)
+    return False
 
 
 cdef struct Ground:
@@ -114,7 +109,7 @@ cdef struct Ground:
     uint16_t flags
 
 
-cdef inline bint ground_at(const View *view, int64_t value, Ground *ground) noexcept nogil:
+cdef inline bint ground_at(const View *view, uint64_t value, Ground *ground) noexcept nogil:
     cdef uint32_t index = <uint32_t>(value & ((1 << GROUND_BITS) - 1))
     cdef const uint8_t *here
     if index >= view.ground_count:
@@ -128,7 +123,7 @@ cdef inline bint ground_at(const View *view, int64_t value, Ground *ground) noex
 
 
 cdef struct Match:
-    int64_t value
+    uint64_t value  # entry number << GROUND_BITS | index of the ground; the highest bit may be set
     Ground ground
 
 
@@ -142,10 +137,9 @@ cdef inline Judgement match_name(const View *view, const uint8_t *key, const uin
                                  const Hashes *hashes, uint32_t hour, Match *match) noexcept nogil:
     """The exact rule at the name, else the subtree rule of its nearest ancestor or itself, if in force."""
     cdef int label
-    cdef int64_t value
+    cdef uint64_t value = 0
     if labels and view.exact.buckets and may_hold(&view.exact, hashes.of[0]):
-        value = find(view, &view.exact, key, size, hashes.of[0])
-        if value >= 0:
+        if find(view, &view.exact, key, size, hashes.of[0], &value):
             if not ground_at(view, value, &match.ground) or match.ground.flags & ~KNOWN_FLAGS:
                 return UNSURE
             if hour < match.ground.expires or match.ground.expires == NO_RULE:
@@ -155,8 +149,7 @@ cdef inline Judgement match_name(const View *view, const uint8_t *key, const uin
         return NO_MATCH
     for label in range(labels):
         if may_hold(&view.subtree, hashes.of[label]):
-            value = find(view, &view.subtree, key + starts[label], size - starts[label], hashes.of[label])
-            if value >= 0:
+            if find(view, &view.subtree, key + starts[label], size - starts[label], hashes.of[label], &value):
                 if not ground_at(view, value, &match.ground) or match.ground.flags & ~KNOWN_FLAGS:
                     return UNSURE
                 if hour < match.ground.expires or match.ground.expires == NO_RULE:
