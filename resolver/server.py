@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from ipaddress import ip_address
+from socket import MSG_DONTWAIT
 from struct import pack
 from time import monotonic
 from typing import Any, NamedTuple
@@ -128,9 +129,9 @@ class DatagramClient(NamedTuple):
     def send(self, data: bytes) -> None:
         try:
             if self.route is None:
-                self.sock.sendto(data, self.address)
+                self.sock.sendto(data, MSG_DONTWAIT, self.address)
             else:
-                self.sock.sendmsg((data,), self.route, 0, self.address)
+                self.sock.sendmsg((data,), self.route, MSG_DONTWAIT, self.address)
         except OSError:
             # A full send buffer or a client that is gone: a datagram may be lost, the client asks again.
             return

@@ -33,12 +33,12 @@ from feeds.message.words import (
 from resolver import reasons
 from resolver.asked import OPTION_ORIGIN, OPTION_PADDING, Asked, error, finished, origin, refused, shortened
 from resolver.asking import Asking, Outstanding, Settled
-from resolver.cache import FAILURE_SECONDS, STALE_SECONDS, Cache, Entry, question_key, question_of
+from resolver.cache import FAILURE_SECONDS, STALE_SECONDS, AnyCache, Cache, Entry, question_key, question_of
 from resolver.chain import Unbelievable, believed
 from resolver.cookie import KEY_BYTES, OPTION_COOKIE, BadCookie, Cookies, daily_secrets
 from resolver.effects import Client, Effect, Reply
 from resolver.health import Health
-from resolver.limiting import ANSWERS_PER_SECOND, Limiter, kind_of
+from resolver.limiting import ANSWERS_PER_SECOND, AnyLimiter, Limiter, kind_of
 from resolver.metrics import NO_CATEGORY, Counters
 from resolver.policy import Hit, Policy, client_address
 from resolver.private import PrivateAnswers
@@ -73,21 +73,33 @@ class Config:
 
 
 class Session:
-    """`now` is in seconds of a clock that never jumps; `hour` (see `turn`) says which rules have lapsed."""
+    """`now` is in seconds of a clock that never jumps; `hour` (see `turn`) says which rules have lapsed.
 
-    def __init__(self, policy: Policy, hour: int, config: Config, rng: Random, counters: Counters) -> None:
+    `kept` and `limits`: the compiled lane's, where it is used, so that there is one of each.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        hour: int,
+        config: Config,
+        rng: Random,
+        counters: Counters,
+        kept: AnyCache | None = None,
+        limits: AnyLimiter | None = None,
+    ) -> None:
         self.policy = policy
         self.hour = hour
         self.config = config
         self.counters = counters
-        self.cache = Cache(config.cache_bytes, config.stale_seconds)
+        self.cache: AnyCache = Cache(config.cache_bytes, config.stale_seconds) if kept is None else kept
         self.health = Health(config.upstreams, rng)
         self.asking = Asking(
             self.health, counters, rng, max_outstanding=config.max_outstanding, want_authentic=config.trust_ad
         )
         self.cookies = Cookies(daily_secrets(config.cookie_key or rng.randbytes(KEY_BYTES)))
         self.private = PrivateAnswers(config.private_names)
-        self.limiter = Limiter(config.rate_limit)
+        self.limiter: AnyLimiter = Limiter(config.rate_limit) if limits is None else limits
         self.wall = 0.0
         self._state = 0
 
@@ -281,7 +293,9 @@ class Session:
         verdicts: dict[tuple[int, int], Hit | None] = {}
         for waiter in what.waiters:
             if waiter.pointed is not None:
-                self._give_local(waiter.pointed, waiter, kept.answers, now, out)
+                self._give_local(
+                    waiter.pointed, waiter, kept.answers, now, out, response.rcode if response else NOERROR
+                )
                 continue
             state = (id(waiter.policy), waiter.hour)
             if not waiter.exempt and state not in verdicts:
@@ -301,7 +315,7 @@ class Session:
         """No upstream gave a usable answer: the stale one, if there is any, or SERVFAIL with the reason."""
         entry = self.cache.get(what.key, now)
         if entry is not None and entry.rcode != SERVFAIL:
-            entry.recheck_at = now + RECHECK_SECONDS
+            self.cache.postpone(what.key, now + RECHECK_SECONDS)
             self._serve_stale(what, now, out)
             return
         failure = pack("!6H", 0, QR | SERVFAIL, 1, 0, 0, 0) + question_of(what.key)
@@ -321,7 +335,8 @@ class Session:
             return
         for waiter in what.waiters:
             if waiter.pointed is not None:
-                self._give_local(waiter.pointed, waiter, self._answers(what.key, entry, now), now, out)
+                answers = self._answers(what.key, entry, now)
+                self._give_local(waiter.pointed, waiter, answers, now, out, entry.rcode)
             else:
                 self._give_stale(what.key, entry, waiter, now, out)
         what.waiters.clear()
@@ -379,7 +394,7 @@ class Session:
         entry = self.cache.get(key, now)
         out: list[Effect] = []
         if entry is not None and entry.fresh(now):
-            self._give_local(hit, waiter, self._answers(key, entry, now), now, out)
+            self._give_local(hit, waiter, self._answers(key, entry, now), now, out, entry.rcode)
             return out
         outstanding = self._outstanding(key, name, waiter.query.qtype, False, False, now, out)
         if outstanding is None or len(outstanding.waiters) >= self.config.max_waiters:
@@ -388,9 +403,18 @@ class Session:
             outstanding.waiters.append(waiter._replace(pointed=hit))
         return out
 
-    def _give_local(self, hit: Hit, waiter: Asked, answers: Sequence[Record], now: float, out: list[Effect]) -> None:
+    def _give_local(
+        self,
+        hit: Hit,
+        waiter: Asked,
+        answers: Sequence[Record],
+        now: float,
+        out: list[Effect],
+        rcode: int = NOERROR,
+    ) -> None:
+        """`rcode` is that of the name the rule points to, and so of the whole answer (RFC 6604 section 3)."""
         more = [encode_record(r.owner, r.rtype, min(r.ttl, MAX_LOCAL_TTL), r.rdata) for r in answers]
-        data = refused(hit, waiter, more)
+        data = refused(hit, waiter, more, rcode if rcode == NXDOMAIN else NOERROR)
         if data is not None:
             out += self._reply(waiter, data, "blocked")
 

@@ -16,6 +16,7 @@ from feeds.language import _
 from feeds.store import DEFAULT_PATH
 from resolver.command.addresses import AddressPort, NameOrRoot, is_loopback, label
 from resolver.command.zones import with_policies, zone_options
+from resolver.lane import AUTO, LANES, chosen
 from resolver.limiting import ANSWERS_PER_SECOND
 from resolver.loading import Origin
 from resolver.session import Config
@@ -68,6 +69,15 @@ _FILE = click.Path(path_type=Path)
 @click.option("--trial", is_flag=True, help=_("With --list: let others than this machine ask, too."))
 @click.option("--open", "open_", is_flag=True, help=_("Answer, enforcing nothing, while there is no release yet."))
 @click.option(
+    "--lane",
+    type=click.Choice(LANES),
+    default=AUTO,
+    envvar="BLOCKER_LANE",
+    show_default=True,
+    show_envvar=True,
+    help=_("What answers over UDP: fast (compiled), plain (Python), or auto: fast where it was built."),
+)
+@click.option(
     "--lanes",
     type=click.IntRange(1, MAX_LANES),
     help=_("Processes that answer; default one for each processor it may run on."),
@@ -111,6 +121,7 @@ def serve(
     metrics: Address | None,
     trial: bool,
     open_: bool,
+    lane: str,
     lanes: int | None,
     cache_mb: int,
     rate_limit: int,
@@ -155,6 +166,7 @@ def serve(
             metrics_must=ctx.get_parameter_source("metrics") is not ParameterSource.DEFAULT,
             user=user,
             open=open_,
+            lane=chosen(lane),
             lanes=lanes or min(len(os.sched_getaffinity(0)), MAX_LANES),
             config=Config(
                 tuple(map(label, upstream)),

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import socket
+from collections.abc import Callable, Iterable
 from ipaddress import ip_address
 from struct import pack
 from threading import Thread
@@ -13,6 +14,7 @@ from resolver.answer import prebuilt
 from resolver.image import Image
 from resolver.image.form import ACTIONS, CATEGORIES
 from resolver.lane.kept import KeptAnswers, SharedLimits
+from resolver.lane.leaving import read_out, take_no_more
 from resolver.lane.native import Lane
 from resolver.lane.odd import OddListener, pair
 from resolver.limiting import BURST_SECONDS, MAX_NETWORKS
@@ -27,9 +29,7 @@ STOP_SECONDS = 0.25
 
 
 class FastLane:
-    """One for a process. `secret`: 16 random octets."""
-
-    name = "fast"
+    """See `resolver.lane.Lane`. `secret`: 16 random octets."""
 
     def __init__(self, config: Config, secret: bytes) -> None:
         self.native = Lane(config.cache_bytes, secret, config.rate_limit, BURST_SECONDS, MAX_NETWORKS)
@@ -49,27 +49,40 @@ class FastLane:
         """Rules that have lapsed stop matching."""
         self.native.turn(hour)
 
-    def listen(self, sock: socket.socket, edge: Edge) -> OddListener:
-        """Answer on a UDP socket; what comes back is to be read for what the lane does not do by itself."""
+    def listen(self, sockets: Iterable[socket.socket], edge: Edge, reactor: Any) -> Callable[[], None]:
+        """Answer on these sockets; returns what ends it."""
+        listeners = [(sock, self._start(sock, edge)) for sock in sockets]
+        for _sock, listener in listeners:
+            reactor.addReader(listener)
+
+        def end() -> None:
+            for sock, _listener in listeners:
+                take_no_more(sock)
+            self.native.stop()
+            for thread in self._threads:
+                thread.join()
+            for _sock, listener in listeners:
+                reactor.removeReader(listener)
+                read_out(listener.odd, listener.doRead)
+
+        return end
+
+    def _start(self, sock: socket.socket, edge: Edge) -> OddListener:
         ours, theirs = pair()
         # The lane waits in the call itself; Python sends with MSG_DONTWAIT.
         flags = fcntl.fcntl(sock, fcntl.F_GETFL)
         fcntl.fcntl(sock, fcntl.F_SETFL, flags & ~os.O_NONBLOCK)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, pack("@ll", 0, int(STOP_SECONDS * 1e6)))
-        wildcard = ip_address(sock.getsockname()[0]).is_unspecified
+        wildcard = ip_address(sock.getsockname()[0].partition("%")[0]).is_unspecified
         thread = Thread(
-            target=self._serve, args=(sock, theirs, is_local(sock), wildcard), name=f"lane{len(self._threads)}"
+            target=self._serve,
+            args=(sock, theirs, is_local(sock), wildcard),
+            name=f"lane{len(self._threads)}",
+            daemon=True,
         )
-        thread.daemon = True
         thread.start()
         self._threads.append(thread)
         return OddListener(sock, ours, edge, self.teach)
-
-    def stop(self) -> None:
-        """Take no more queries."""
-        self.native.stop()
-        for thread in self._threads:
-            thread.join()
 
     def teach(self, layer: int, index: int) -> None:
         """The lane has met a ground for the first time."""

@@ -32,15 +32,15 @@ class OddListener(DatagramListener):
 
     def __init__(self, sock: socket.socket, odd: socket.socket, edge: Edge, teach: Callable[[int, int], None]) -> None:
         super().__init__(sock, edge)
-        self._odd = odd
+        self.odd = odd
         self._teach = teach
 
     def fileno(self) -> int:
-        return self._odd.fileno()
+        return self.odd.fileno()
 
     def following(self) -> tuple[bytes, DatagramClient]:
         """The next packet; raises OSError when there is none."""
-        data = self._odd.recv(MOST_BYTES)
+        data = self.odd.recv(MOST_BYTES)
         layer, address_bytes, control_bytes, ground = _head.unpack_from(data)
         start = _head.size + address_bytes
         address = socket_address(data[_head.size : start])

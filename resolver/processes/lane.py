@@ -21,6 +21,7 @@ from zope.interface import implementer
 from feeds.errors import Failure
 from feeds.rule import hours
 from resolver.frames import Assembler, Hour, LoadFailure, NewPolicy
+from resolver.lane import new_lane
 from resolver.metrics import Counters, Figures
 from resolver.policy import EMPTY
 from resolver.processes.channel import (
@@ -38,13 +39,14 @@ from resolver.processes.channel import (
     unpacked,
 )
 from resolver.processes.settings import Settings
-from resolver.processes.sockets import Sockets, listen_datagrams, listen_streams
+from resolver.processes.sockets import Sockets, listen_streams
 from resolver.rights import binding
 from resolver.server import Edge
 from resolver.session import Session
 from resolver.upstream import Upstreams
 
 TURN_SECONDS = 1.0
+SECRET_BYTES = 16
 DRAIN_SECONDS = 2.0
 ORPHAN_LOOK_SECONDS = 0.1
 # So long a lane answers that nobody looks after; who watches over the whole has had time to start another.
@@ -73,7 +75,8 @@ class Lane:
         self.counters = Counters()
         rng = SystemRandom()
         self._hour = hours(datetime.now(UTC))
-        self.session = Session(EMPTY, self._hour, settings.config, rng, self.counters)
+        self.lane = new_lane(settings.lane, settings.config, rng.randbytes(SECRET_BYTES))
+        self.session = Session(EMPTY, self._hour, settings.config, rng, self.counters, self.lane.kept, self.lane.limits)
         self.upstreams = Upstreams(reactor, settings.upstreams, rng)
         self.edge = Edge(self.session, self.upstreams, reactor, log)
         self._connections: Counter[str] = Counter()
@@ -104,6 +107,7 @@ class Lane:
     def _turn(self) -> None:
         self._hour = max(self._hour, hours(datetime.now(UTC)))
         self.session.turn(self._hour, time.time())
+        self.lane.turn(self._hour)
 
     def told(self, data: bytes, descriptor: int | None) -> None:
         """A frame came from the parent."""
@@ -138,6 +142,7 @@ class Lane:
             self._turn()
         elif isinstance(event, NewPolicy):
             self.session.swap(event.policy)
+            self.lane.enforce(event.policy)
             self._answer()
             self._parent.say(ENFORCES)
 
@@ -154,14 +159,17 @@ class Lane:
             self.stop()
             return
         self._answering = True
-        self._enders.append(listen_datagrams(sockets.datagrams, self.edge, self._reactor))
+        self._enders.append(self.lane.listen(sockets.datagrams, self.edge, self._reactor))
         self._enders.append(listen_streams(sockets, settings, self.edge, self._connections, self._reactor))
         self._parent.say(ANSWERS)
 
     def _figures(self) -> Figures:
         cache = self.session.cache
+        counters = Counters()
+        counters.add(self.counters)
+        self.lane.add_to(counters)
         return Figures(
-            self.counters,
+            counters,
             tuple(upstream.up for upstream in self.session.health.upstreams),
             cache.bytes,
             len(cache),

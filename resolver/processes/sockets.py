@@ -2,31 +2,23 @@
 client to one of them, and the share of a dead lane to the living, since nobody else holds its sockets.
 """
 
-import select
 import socket
 from collections import Counter
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Any
 
 from feeds.errors import Unavailable
 from feeds.language import _
 from resolver.processes.settings import Settings
 from resolver.server import (
-    DatagramListener,
     Edge,
     StreamListener,
-    datagram_listener,
     is_local,
     tcp_socket,
     udp_socket,
 )
 from resolver.upstream import Address
-
-LAST_READINGS = 64  # of a socket that is given up, each of up to `PACKETS_PER_TURN`
-DISCARD = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,45 +72,6 @@ class _refused:
                 _("cannot listen on {address} port {port}: {why}").format(address=host, port=port, why=error.strerror),
                 then=_("stop what listens there, or give another --listen; ports below 1024 need root"),
             ) from None
-
-
-def listen_datagrams(sockets: Iterable[socket.socket], edge: Edge, reactor: Any) -> Callable[[], None]:
-    """Answer what comes in at these UDP sockets from now on.
-
-    Returns what ends that: it takes no more, and has answered or asked about all that had come when it returns. The
-    sockets stay open until the process ends, since answers that are still to come leave by them.
-    """
-    listeners = [datagram_listener(sock, edge) for sock in sockets]
-    for listener in listeners:
-        reactor.addReader(listener)
-
-    def end() -> None:
-        for sock, listener in zip(sockets, listeners, strict=True):
-            reactor.removeReader(listener)
-            take_no_more(sock)
-            _read_out(sock, listener)
-
-    return end
-
-
-def take_no_more(sock: socket.socket) -> None:
-    """Let the kernel give new packets to the other sockets at this address; those in the buffer stay to be read.
-
-    A connected socket gets packets from its peer alone, and nobody sends from the port of discard; answers can still
-    be sent by it to anybody.
-    """
-    host, _port, *scope = sock.getsockname()
-    if ip_address(host).is_unspecified:
-        host = "::1" if sock.family == socket.AF_INET6 else "127.0.0.1"
-    with suppress(OSError):
-        sock.connect((host, DISCARD, *scope))
-
-
-def _read_out(sock: socket.socket, listener: DatagramListener) -> None:
-    for _reading in range(LAST_READINGS):
-        if not select.select([sock], [], [], 0)[0]:
-            return
-        listener.doRead()
 
 
 def listen_streams(
