@@ -102,6 +102,7 @@ class Exchange:
                 return None
             queries = [self._happened(event) for event in self._http2.receive_data(frame)]
         except NotHttp2 as other:
+            self._http2.clear_outbound_data_buffer()
             self._end(_HTTP_1 if other.start[:1].isalpha() else b"")
             return None
         except Unbearable as fault:

@@ -5,7 +5,7 @@ from typing import Final
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 HEAD_BYTES: Final = 9
 MAX_FRAME_BYTES: Final = 16_384  # the least that must be taken (RFC 9113 section 4.2), and the most that is
-MAX_HEADER_BYTES: Final = 16_384  # of one header block, compressed, whatever the frames it comes in
+MAX_HEADER_BYTES: Final = 6_144  # of one header block, compressed, whatever the frames it comes in
 MAX_SETTINGS: Final = 32  # in one frame
 MAX_SETTINGS_FRAMES: Final = 16  # in a connection's life
 START: Final = 400
@@ -99,7 +99,8 @@ class Frames:
     def _bound(self, kind: int, size: int) -> None:
         if size > MAX_FRAME_BYTES:
             raise Unbearable("a frame longer than was agreed", FRAME_SIZE_ERROR)
-        if kind == CONTINUATION and self._header_bytes + size > MAX_HEADER_BYTES:
+        begun = self._header_bytes if kind == CONTINUATION else 0
+        if kind in (HEADERS, CONTINUATION) and begun + size > MAX_HEADER_BYTES:
             raise Unbearable("a header block too long", ENHANCE_YOUR_CALM)
         if kind == SETTINGS and (size > 6 * MAX_SETTINGS or self._settings_frames >= MAX_SETTINGS_FRAMES):
             raise Unbearable("settings without end", ENHANCE_YOUR_CALM)
