@@ -95,20 +95,21 @@ def blocked_answer(
     more: Sequence[bytes] = (),
     options: bytes = b"",
     *,
+    rcode: int = NOERROR,
     as_json: bool = False,
 ) -> bytes | None:
     """The whole reply, ready to send (it fits `query.udp_limit` over UDP); None: send nothing (action drop).
 
     Not for a Hit that `lets_pass`. `more` are encoded records (`building.encode_record`) for the answer section behind
-    the CNAME of a `local` name: what the session found at `hit.ground.cname`. `options` are further EDNS options
-    (`building.encode_option`), such as a cookie; they are left out where the query had no OPT. `as_json`: the client
-    asked for a structured error.
+    the CNAME of a `local` name: what the session found at `hit.ground.cname`, with its `rcode`. `options` are further
+    EDNS options (`building.encode_option`), such as a cookie; they are left out where the query had no OPT. `as_json`:
+    the client asked for a structured error.
     """
     ground = hit.ground
     pieces = _pieces_of(ground)
     if ground.action is Action.DROP:
         return None
-    count, answers, bits = 0, b"", pieces.bits
+    count, answers, bits = 0, b"", pieces.bits | rcode
     if ground.action is Action.LOCAL:
         if pieces.answers:
             count, answers = pieces.answers.get(query.qtype) or pieces.answers.get(0, (0, b""))

@@ -83,16 +83,16 @@ def origin(text: str) -> bytes:
     return encode_option(OPTION_ORIGIN, text.encode())
 
 
-def refused(hit: Hit, asked: Asked, more: Sequence[bytes] = ()) -> bytes | None:
+def refused(hit: Hit, asked: Asked, more: Sequence[bytes] = (), rcode: int = 0) -> bytes | None:
     """What the rule wants the client to be told, as `blocked_answer`, with all that this client asked to have."""
     options = asked.options
     if asked.origin:
         source = hit.ground.source
         options += origin(f"policy {source.authority} {source.serial} {hit.target}")
-    data = blocked_answer(hit, asked.query, asked.tcp, more, options, as_json=asked.as_json)
+    data = blocked_answer(hit, asked.query, asked.tcp, more, options, rcode=rcode, as_json=asked.as_json)
     if data is not None and asked.padded:
         options += padding(len(data))
-        return blocked_answer(hit, asked.query, asked.tcp, more, options, as_json=asked.as_json)
+        return blocked_answer(hit, asked.query, asked.tcp, more, options, rcode=rcode, as_json=asked.as_json)
     return data
 
 

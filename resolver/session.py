@@ -293,9 +293,7 @@ class Session:
         verdicts: dict[tuple[int, int], Hit | None] = {}
         for waiter in what.waiters:
             if waiter.pointed is not None:
-                self._give_local(
-                    waiter.pointed, waiter, kept.answers, now, out, response.rcode if response else NOERROR
-                )
+                self._give_local(waiter.pointed, waiter, kept.answers, now, out, response.rcode)
                 continue
             state = (id(waiter.policy), waiter.hour)
             if not waiter.exempt and state not in verdicts:
