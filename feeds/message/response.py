@@ -251,6 +251,8 @@ class RecordReader:
         parts: list[bytes] = []
         visited: list[tuple[int, int]] = [(start, 0)]
         pos, end, steps = start, -1, 0
+        # A name pointed to has been read before, so it ends before the one that points to it begins.
+        limit = len(data)
         while True:
             run = pos
             length = data[pos]
@@ -260,6 +262,8 @@ class RecordReader:
                 if pos - run > MAX_NAME_BYTES:
                     raise Malformed("a name longer than 255 octets")
                 length = data[pos]
+            if pos >= limit:
+                raise Malformed("a compression pointer that does not point backwards")
             if length == 0:
                 pos += 1
                 parts.append(data[run:pos])
@@ -281,7 +285,7 @@ class RecordReader:
             if len(visited) > MAX_HOPS:
                 raise Malformed("too many compression pointers in a row")
             visited.append((target, len(parts)))
-            pos = target
+            pos, limit = target, run
         self.steps_left -= steps
         if self.steps_left < 0:
             raise Malformed("too many labels and pointers in all")

@@ -173,6 +173,10 @@ RESPONSES = {
     "pointer loop": response(1, pointer(NAME_END) + pack("!HHIH", 1, 1, 0, 4) + bytes(4)),
     "pointer ahead": response(1, pointer(NAME_END + 12) + pack("!HHIH", 1, 1, 0, 4) + b"\1a\0\0"),
     "pointer into the header": response(1, record(pointer(2), 16, b"")),
+    "pointer to what runs past it": response(
+        1, record(b"\0", 16, b"\5") + record(pointer(NAME_END + 11), 5, b"\0"), ar=1
+    )
+    + EMPTY_OPT,
     "service target without an end": response(1, record(b"\xc0\x0c", 64, b"\0\1" + b"\1a" * 30_000)),
     "a name of 64 KB": response(1, b"\1a" * 32_000),
 }  # fmt: skip
@@ -231,7 +235,9 @@ def test_other_opcodes_are_not_implemented() -> None:
     assert error_reply(QUERIES["opcode UPDATE"], 4)[2] >> 3 & 15 == 5, "the opcode is echoed"
 
 
-@pytest.mark.parametrize("name", ["pointer loop", "pointer ahead", "pointer into the header"])
+@pytest.mark.parametrize(
+    "name", ["pointer loop", "pointer ahead", "pointer into the header", "pointer to what runs past it"]
+)
 def test_pointers_go_strictly_backwards(name: str) -> None:
     with pytest.raises(Malformed, match="backwards"):
         read_response(RESPONSES[name], QUESTION)
