@@ -16,7 +16,7 @@ from h2.events import (
     StreamEnded,
     StreamReset,
 )
-from hyperframe.frame import Frame
+from hyperframe.frame import Frame, GoAwayFrame
 
 from resolver.https.exchange import Exchange
 
@@ -99,3 +99,20 @@ def talk(browser: Browser, exchange: Exchange, mind: Callable[[bytes], bytes | N
             break
         exchange.feed(more)
     return queries
+
+
+def frames_of(data: bytes) -> list[Frame]:
+    """What a server's octets are, frame by frame."""
+    frames = []
+    while data:
+        frame, size = Frame.parse_frame_header(memoryview(data[:9]))
+        frame.parse_body(memoryview(data[9 : 9 + size]))
+        frames.append(frame)
+        data = data[9 + size :]
+    return frames
+
+
+def goaway_of(data: bytes) -> int | None:
+    """The error code that a server's octets end with."""
+    last = frames_of(data)[-1]
+    return last.error_code if isinstance(last, GoAwayFrame) else None
