@@ -55,8 +55,8 @@ def serve(settings: Settings) -> None:
     gc.freeze()
     while inheritance is not None:
         inheritance = Supervisor(settings, inheritance, metrics, Notifier(os.environ), log).run()
-        # Who goes on here is the understudy; what shows figures has ended with the one before it.
-        metrics = _metrics(settings, log) if inheritance is not None else None
+        # Who goes on here is the understudy, and opens a port for figures of its own.
+        metrics = None
 
 
 def _allow_files() -> None:

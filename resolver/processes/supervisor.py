@@ -40,9 +40,11 @@ from resolver.processes.loads import Gathering, Load
 from resolver.processes.settings import Settings
 from resolver.processes.succession import Inheritance, store, under_systemd, wait_for_the_part
 from resolver.rights import call_process, give_up_binding
+from resolver.server import tcp_socket
 
 MOST_LOSSES = 3  # of one process before anything was answered; after that it is no use to go on
 SILENT_SECONDS = 10.0  # a lane that says nothing for so long is ended
+METRICS_SECONDS = 0.5  # between attempts to show figures
 LANE, CONTROL, UNDERSTUDY = "lane", "control", "understudy"
 
 
@@ -68,7 +70,10 @@ class Supervisor:
         self._counters = Counters()
         self._standing = Standing(trial=settings.origin.plain is not None, open=inheritance.load is None)
         self._counting = Counting(lambda: [lane for _place, lane in self._living()], self._page)
-        self._metrics = MetricsPort(metrics, self._selector, self._counting.wanted) if metrics is not None else None
+        self._metrics: MetricsPort | None = None
+        if metrics is not None:
+            self._show(metrics)
+        self._metrics_at = 0.0
         self._load = inheritance.load
         self._unsaid = [inheritance.load] if inheritance.load is not None else []
         self._gathering = Gathering(inheritance.load.number if inheritance.load is not None else 0)
@@ -311,6 +316,11 @@ class Supervisor:
                 lane.end(signal.SIGKILL)
         if self._metrics is not None:
             self._metrics.turn(now)
+        elif self._settings.metrics is not None and now >= self._metrics_at:
+            # The process before us may not be gone for good, or whoever has the port may leave it.
+            self._metrics_at = now + METRICS_SECONDS
+            with suppress(OSError):
+                self._show(tcp_socket(*self._settings.metrics))
         if self._ending_at is not None and now > self._ending_at:
             self._ending_at = now + 1
             for place in self._places():
@@ -352,6 +362,9 @@ class Supervisor:
         if standing.trial:
             self._log("trial_list", warning="a plain list is enforced; no decision stands behind its entries")
         self._notifier.send("READY=1", f"STATUS=enforcing serial {loaded.serial}, {loaded.rules} rules")
+
+    def _show(self, metrics: socket.socket) -> None:
+        self._metrics = MetricsPort(metrics, self._selector, self._counting.wanted)
 
     def _page(self, figures: Figures) -> bytes:
         """What Prometheus sees."""
@@ -410,6 +423,8 @@ class Supervisor:
     def _next_at(self) -> float:
         moments = [self._counting.due]
         moments += [place.due for place in self._places() if self._is_missing(place)]
+        if self._metrics is None and self._settings.metrics is not None:
+            moments.append(self._metrics_at)
         if self._notifier.watchdog_seconds:
             moments.append(self._watchdog_at)
         if self._ending_at is not None:

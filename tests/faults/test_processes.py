@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.error import URLError
 
 import dns.edns
 import dns.message
@@ -68,7 +69,10 @@ def back(live: LiveResolver, parent: int, lanes: int = 2) -> float:
         there = family(parent)
         if (len(there["lane"]), len(there["control"]), len(there["standby"])) != (lanes, 1, 1):
             return False
-        metrics = live.metrics()
+        try:
+            metrics = live.metrics()
+        except URLError:
+            return False
         return metrics["blocker_dns_lanes"] == lanes and metrics["blocker_dns_control_up"] == 1
 
     return until(whole)
@@ -214,7 +218,7 @@ def killed_again_and_again(tmp_path: Path, address: str, times: int) -> None:
         print(f"{times} kills, back within {worst:.2f} s")
         assert worst < BACK_SECONDS
         assert live.metrics()['blocker_dns_restarts_total{process="lane"}'] == times
-        assert len(os.listdir(f"/proc/{parent}/fd")) == files
+        assert len(os.listdir(f"/proc/{parent}/fd")) <= files
         assert live.stop() == 0
 
 
