@@ -12,10 +12,10 @@ from feeds.command.ip_why import why
 from feeds.command.ip_wish import Wish, carried_options, options_for, wish_of
 from feeds.ipfilter import metrics
 from feeds.ipfilter.carried import WAYS
+from feeds.ipfilter.filter import BITS
 from feeds.ipfilter.kernel import run
 from feeds.ipfilter.plan import Plan, address_count, prefix_count
 from feeds.ipfilter.target import TARGETS
-from feeds.ipfilter.wanted import BITS
 from feeds.language import N_, _
 from feeds.terminal import SpokenOption, answer, hint, table
 
@@ -114,6 +114,7 @@ def _plan_json(wish: Wish, plan: Plan) -> dict[str, Any]:
         "sets": changes,
         "rules_in_place": plan.held.uses == plan.uses,
         "renewed": plan.ageing,
+        "recounted": plan.recounted,
         "notes": wish.notes(),
         "empty": plan.empty,
         "checksum": plan.checksum,
@@ -135,6 +136,8 @@ def _plan_text(wish: Wish, plan: Plan) -> str:
                 )
     if plan.ageing:
         lines.append(_("Entries have lived half of their life, or were given another one: all are renewed."))
+    if plan.recounted:
+        lines.append(_("The same is dropped already, some of it counted under another category; apply corrects that."))
     if plan.held.uses != plan.uses:
         lines.append(_("The rules that drop by these sets are not in the kernel, or not all; apply puts them there."))
     lines.append(

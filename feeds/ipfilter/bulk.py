@@ -13,11 +13,6 @@ from feeds.ipfilter.bulk_python import span_of
 from feeds.ipfilter.intervals import Intervals, spans
 from feeds.language import _
 
-try:
-    from feeds.ipfilter.native import Listed as NativeListed
-except ImportError:
-    NativeListed = None  # type: ignore[assignment,misc]  # what it is where there was no compiler
-
 # Of a file that is something else altogether no more is said than a person reads.
 MOST_PROBLEMS = 1000
 
@@ -49,7 +44,15 @@ class Listed(Protocol):
         ...
 
 
-BEST: type[Listed] = NativeListed or PythonListed
+def _best() -> "type[Listed]":
+    try:
+        from feeds.ipfilter.native import Listed
+    except ImportError:
+        return PythonListed
+    return Listed
+
+
+BEST = _best()
 
 
 def listed(text: bytes, bits: int, way: type[Listed] = BEST) -> Listed:

@@ -16,14 +16,13 @@ from pathlib import Path
 
 from feeds import durable
 from feeds.errors import Rejected, Unavailable
-from feeds.ipfilter import ipset
 from feeds.ipfilter.bulk import intervals_of
+from feeds.ipfilter.filter import BITS, Filter
 from feeds.ipfilter.kernel import InKernel, Run
 from feeds.ipfilter.plan import Plan
 from feeds.ipfilter.routers import FORMS
 from feeds.ipfilter.routers.form import Form, Order
 from feeds.ipfilter.target import Target
-from feeds.ipfilter.wanted import BITS, Filter
 from feeds.language import _
 
 MAX_FILE_BYTES = 256 << 20
@@ -137,7 +136,7 @@ def target_of(name: str, file: Path | None, command: tuple[str, ...] | None, hop
     marks = tuple(sorted(hops.values())) if way.needs_hops else ()
     return FileTarget(
         name,
-        sayable=lambda filter_: _announced(filter_, hops) if way.needs_hops else ipset.sayable(filter_),
+        sayable=lambda filter_: _announced(filter_, hops) if way.needs_hops else _whole(filter_),
         uses=lambda _hooks: marks,
         script=lambda filter_, _hooks, heading, _lasting: "",
         read=lambda _run: _read(place, FORMS[name], marks),
@@ -146,6 +145,10 @@ def target_of(name: str, file: Path | None, command: tuple[str, ...] | None, hop
         command=told,
         hops=hops,
     )
+
+
+def _whole(filter_: Filter) -> Filter:
+    return Filter(filter_.blocked4, filter_.blocked6)
 
 
 def _announced(filter_: Filter, hops: Mapping[int, str]) -> Filter:

@@ -3,18 +3,21 @@
 Both new sets are filled under other names first; then both are swapped in. `ipset restore` stops at the first line
 that fails, and whatever can fail stands before the first swap, so the old sets stay whole. Rules limited to ports are
 left out: `hash:net,port` keeps one element for every single port, and iptables would need a rule of its own.
+
+Each entry counts what it drops and carries its category as a comment; the kernel counts anew after a swap.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from feeds.errors import Unavailable
 from feeds.ipfilter.bulk import interval_texts, intervals_of
-from feeds.ipfilter.intervals import Intervals
-from feeds.ipfilter.kernel import InKernel, Run
+from feeds.ipfilter.filter import BITS, OTHER, Filter
+from feeds.ipfilter.intervals import intersect
+from feeds.ipfilter.kernel import Count, InKernel, Run
 from feeds.ipfilter.lifetime import Lasting
-from feeds.ipfilter.wanted import BITS, Filter
 from feeds.language import _
+from feeds.rule import Category
 
 NAME = "ipset"
 # The default of 65,536 is too small, and a set can only be declared again with the very same figure.
@@ -44,31 +47,48 @@ def read(run: Run) -> InKernel:
 
 def parse(saved: dict[str, str]) -> InKernel:
     """Read what `ipset save` printed of each set; raises Unavailable where it is not what ipset writes."""
-    sets: dict[str, Intervals] = {}
+    found: dict[str, dict[str, list[str]]] = {}
+    counts = {f"{name}{version}": [0, 0] for name in (*Category, OTHER) for version in BITS}
     left: list[float] = []
     for name, text in saved.items():
-        found = []
+        version = name[-1]
         for line in text.splitlines():
             words = line.split()
-            if words[:1] == ["create"] and words[2:3] != ["hash:net"]:
-                raise Unavailable(
-                    _("the set {name} is of type {type}, not hash:net").format(name=name, type=words[2]),
-                    kept=_("the filter in the kernel is as it was"),
-                    then=_("destroy that set if it is not in use, and try again"),
-                )
-            if words[:2] == ["add", name]:
-                found.append(words[2])
-                # Zero is an entry that stays.
-                left.append(int(words[4]) or math.inf if words[3:4] == ["timeout"] else math.inf)
-        sets[name] = intervals_of(found, BITS[int(name[-1])])
+            if words[:1] == ["create"]:
+                _check_type(name, words)
+            if words[:2] != ["add", name]:
+                continue
+            about = dict(zip(words[3::2], words[4::2], strict=False))
+            category = about.get("comment", f'"{OTHER}"').strip('"')
+            found.setdefault(category, {}).setdefault(name, []).append(words[2])
+            if f"{category}{version}" in counts:
+                counted = counts[f"{category}{version}"]
+                counted[0] += int(about.get("packets", "0"))
+                counted[1] += int(about.get("bytes", "0"))
+            # Zero is an entry that stays.
+            left.append(int(about.get("timeout", "0")) or math.inf)
+    held = Filter.of_parts((category, _filter(sets)) for category, sets in found.items())
     # The sets are always loaded whole, so what lives longest is as old as the rest.
-    held = Filter(sets.get("blocked4", ()), sets.get("blocked6", ()))
-    return InKernel(held, (), {}, max(left, default=None))
+    return InKernel(held, (), {name: Count(*counted) for name, counted in counts.items()}, max(left, default=None))
 
 
 def sayable(filter_: Filter) -> Filter:
     """The part of a filter that these sets can hold."""
-    return Filter(filter_.blocked4, filter_.blocked6)
+    return Filter.of_parts((name, Filter(part.blocked4, part.blocked6)) for name, part in filter_.by_category())
+
+
+def _filter(sets: Mapping[str, Sequence[str]]) -> Filter:
+    four, six = (intervals_of(sets.get(f"blocked{version}", ()), bits) for version, bits in BITS.items())
+    return Filter(four, six)
+
+
+def _check_type(name: str, words: Sequence[str]) -> None:
+    if words[2:3] != ["hash:net"]:
+        raise Unavailable(
+            _("the set {name} is of type {type}, not hash:net").format(name=name, type=words[2]),
+            kept=_("the filter in the kernel is as it was"),
+            then=_("destroy that set if it is not in use, and try again"),
+        )
 
 
 def _lines(filter_: Filter, heading: Sequence[str], lasting: Lasting) -> Iterator[str]:
@@ -78,14 +98,13 @@ def _lines(filter_: Filter, heading: Sequence[str], lasting: Lasting) -> Iterato
         name = f"blocked{version}"
         for each in (name, f"{name}_new"):
             # `timeout 0`: entries may lapse, and stay where they are given no life.
-            yield f"create {each} hash:net family {family} maxelem {MAX_ELEMENTS} timeout 0 -exist"
+            kind = f"hash:net family {family} maxelem {MAX_ELEMENTS} timeout 0 counters comment"
+            yield f"create {each} {kind} -exist"
         yield f"flush {name}_new"
-        if not lasting:
-            for prefix in interval_texts(filter_.whole(version), BITS[version]):
-                yield f"add {name}_new {prefix}"
-        for seconds, part in lasting:
-            for prefix in interval_texts(part.whole(version), BITS[version]):
-                yield f"add {name}_new {prefix} timeout {seconds}"
+        for category, part in filter_.by_category():
+            for seconds, timed in lasting or ((0, part),):
+                for prefix in interval_texts(intersect(part.whole(version), timed.whole(version)), BITS[version]):
+                    yield f'add {name}_new {prefix}{f" timeout {seconds}" if seconds else ""} comment "{category}"'
     for version in BITS:
         yield f"swap blocked{version}_new blocked{version}"
     for version in BITS:

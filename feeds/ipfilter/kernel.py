@@ -6,9 +6,10 @@ import socket
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from feeds.errors import Unavailable
-from feeds.ipfilter.wanted import Filter
+from feeds.ipfilter.filter import Filter
 from feeds.language import _
 
 TOOL_SECONDS = 120
@@ -18,20 +19,28 @@ _FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
 Run = Callable[[Sequence[str], str], str]
 
 
+class Count(NamedTuple):
+    """What was dropped."""
+
+    packets: int
+    octets: int
+
+
 @dataclass(frozen=True, slots=True)
 class InKernel:
     """What the kernel holds of ours. `uses` are the places that drop by a set, as `hook:set`, sorted, and
     `hook:?` for a rule among them that is not ours.
 
-    `packets` are the counters of the sets, where the target has any. `left_seconds` says how long the entries last if
-    nobody renews them: of those given the longest life, the least that is left; infinite if they do not lapse, None
-    if there are none. `generation` is the number of the rule set that was read, None unless every interval of the
-    filter stands in the kernel as one of its own, so that it can be taken out by itself.
+    `counts` are what was dropped by category and IP version (`phishing4`), where the target counts. `left_seconds`
+    says how long the entries last if nobody renews them: of those given the longest life, the least that is left;
+    infinite if they do not lapse, None if there are none. `generation` is the number of the rule set that was read,
+    None unless every interval of the filter stands in the kernel as one of its own, so that it can be taken out by
+    itself.
     """
 
     filter: Filter
     uses: tuple[str, ...]
-    packets: Mapping[str, int]
+    counts: Mapping[str, Count]
     left_seconds: float | None = None
     generation: int | None = None
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable
 
+from feeds.ipfilter.filter import BITS, PROTOCOLS, Box, Filter
 from feeds.ipfilter.intervals import intersect, subtract
-from feeds.ipfilter.wanted import BITS, PROTOCOLS, Box, Filter, wanted
+from feeds.ipfilter.wanted import wanted
 from feeds.prefix import Prefix
 from feeds.rule import Rule
 

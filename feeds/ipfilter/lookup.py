@@ -7,7 +7,8 @@ IPv6, whatever the number of rules. The order of weight is that of `feeds.ipfilt
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from feeds.ipfilter.wanted import BITS, weight
+from feeds.ipfilter.filter import BITS
+from feeds.ipfilter.wanted import weight
 from feeds.prefix import Prefix
 from feeds.rule import Rule
 

@@ -10,8 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
 from feeds import durable
+from feeds.ipfilter.filter import BITS
 from feeds.ipfilter.plan import Plan, address_count, prefix_count
-from feeds.ipfilter.wanted import BITS
 
 _APPLIED = "blocker_ipfilter_applied_timestamp_seconds"
 
@@ -34,51 +34,55 @@ class _Families(Collector):
         self._plan, self._now, self._applied = plan, now, applied
 
     def collect(self) -> Iterator[Metric]:
-        plan = self._plan
-        by_version = {f"ipv{version}": version for version in BITS}
-        yield _gauge(
+        plan, held = self._plan, self._plan.held
+        families = {f"ipv{version}": version for version in BITS}
+        yield self._gauge(
             "prefixes",
-            "Prefixes that the kernel drops.",
+            "Prefixes that the target drops.",
             "family",
-            {family: prefix_count(plan.held.filter, version) for family, version in by_version.items()},
+            {family: prefix_count(held.filter, version) for family, version in families.items()},
         )
-        yield _gauge(
+        yield self._gauge(
             "addresses",
-            "Addresses that the kernel drops.",
+            "Addresses that the target drops.",
             "family",
-            {family: address_count(plan.held.filter, version) for family, version in by_version.items()},
+            {family: address_count(held.filter, version) for family, version in families.items()},
         )
         changes = plan.changes()
-        yield _gauge(
-            "pending_prefixes",
-            "Changes that an apply would make.",
-            "change",
-            {
-                "added": sum(len(change.added) for change in changes),
-                "removed": sum(len(change.removed) for change in changes),
-            },
-        )
-        drops = CounterMetricFamily("blocker_ipfilter_dropped_packets", "Packets dropped by a set.", labels=["set"])
-        for name, count in plan.held.packets.items():
-            drops.add_metric([name], count)
-        yield drops
+        pending = {
+            "added": sum(len(change.added) for change in changes),
+            "removed": sum(len(change.removed) for change in changes),
+        }
+        yield self._gauge("pending_prefixes", "Changes that an apply would make.", "change", pending)
+        yield from self._drops()
         if plan.uses:
-            in_place = plan.held.uses == plan.uses
-            yield _single("rules_in_place", "1 if every rule that drops by the sets is in its place.", in_place)
-        yield _single("serial", "Serial of the release that the kernel was compared with.", plan.serial)
-        yield _single("checked_timestamp_seconds", "When kernel and release were compared.", self._now.timestamp())
-        yield _single("applied_timestamp_seconds", "When a plan was last applied; 0 is never.", self._applied)
+            in_place = held.uses == plan.uses
+            yield self._single("rules_in_place", "1 if every rule that drops by the sets is in its place.", in_place)
+        yield self._single("serial", "Serial of the release that the target was compared with.", plan.serial)
+        checked = self._now.timestamp()
+        yield self._single("checked_timestamp_seconds", "When target and release were compared.", checked)
+        yield self._single("applied_timestamp_seconds", "When a plan was last applied; 0 is never.", self._applied)
 
+    def _drops(self) -> Iterator[Metric]:
+        labels = ["category", "family", "target"]
+        packets = CounterMetricFamily("blocker_ipfilter_dropped_packets", "Packets dropped.", labels=labels)
+        octets = CounterMetricFamily("blocker_ipfilter_dropped_bytes", "Bytes of the packets dropped.", labels=labels)
+        for name, count in sorted(self._plan.held.counts.items()):
+            where = [name[:-1], f"ipv{name[-1]}", self._plan.target]
+            packets.add_metric(where, count.packets)
+            octets.add_metric(where, count.octets)
+        yield from (packets, octets)
 
-def _gauge(name: str, says: str, label: str, values: dict[str, int]) -> Metric:
-    family = GaugeMetricFamily(f"blocker_ipfilter_{name}", says, labels=[label])
-    for value, number in values.items():
-        family.add_metric([value], number)
-    return family
+    def _gauge(self, name: str, says: str, label: str, values: dict[str, int]) -> Metric:
+        family = GaugeMetricFamily(f"blocker_ipfilter_{name}", says, labels=[label, "target"])
+        for value, number in values.items():
+            family.add_metric([value, self._plan.target], number)
+        return family
 
-
-def _single(name: str, says: str, value: float) -> Metric:
-    return GaugeMetricFamily(f"blocker_ipfilter_{name}", says, value=value)
+    def _single(self, name: str, says: str, value: float) -> Metric:
+        family = GaugeMetricFamily(f"blocker_ipfilter_{name}", says, labels=["target"])
+        family.add_metric([self._plan.target], value)
+        return family
 
 
 def _last_applied(path: Path) -> float:

@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from feeds.errors import Held
 from feeds.ipfilter.bulk import interval_texts
 from feeds.ipfilter.bulk import prefix_count as bulk_count
+from feeds.ipfilter.filter import BITS, PROTOCOLS, SET_NAMES, Filter
 from feeds.ipfilter.intervals import Intervals, intersect, size, subtract
 from feeds.ipfilter.kernel import InKernel, address_text
 from feeds.ipfilter.lifetime import Lasting
-from feeds.ipfilter.wanted import BITS, PROTOCOLS, SET_NAMES, Box, Filter
 from feeds.language import _
 
 _DIGITS = 16
@@ -61,6 +61,11 @@ class Plan:
         return self.held.filter == self.wanted and self.held.uses == self.uses and not self.ageing
 
     @property
+    def recounted(self) -> bool:
+        """Is the very same dropped already, but some of it counted under another category?"""
+        return self.held.filter != self.wanted and self.held.filter.plain == self.wanted.plain
+
+    @property
     def ageing(self) -> bool:
         """Do the entries have less than half of their life left, or another life than was asked for?"""
         left = self.held.left_seconds
@@ -71,8 +76,8 @@ class Plan:
 
     def lapsing(self) -> "Plan":
         """The part of this plan that only unblocks: what is held and no longer wanted goes, nothing comes."""
-        left = _both(self.held.filter, self.wanted)
-        lasting = tuple((seconds, _both(part, left)) for seconds, part in self.lasting)
+        left = self.wanted.common(self.held.filter)
+        lasting = tuple((seconds, part.common(left)) for seconds, part in self.lasting)
         return replace(self, wanted=left, lasting=lasting)
 
     def changes(self) -> tuple[Change, ...]:
@@ -148,29 +153,8 @@ def _range(first: str, last: str) -> str:
     return first if first == last else f"{first}-{last}"
 
 
-def _both(one: Filter, other: Filter) -> Filter:
-    return Filter(
-        intersect(one.blocked4, other.blocked4),
-        intersect(one.blocked6, other.blocked6),
-        *(_common(one.boxes(p, v), other.boxes(p, v)) for p in PROTOCOLS for v in BITS),
-    )
-
-
-def _common(held: tuple[Box, ...], wish: tuple[Box, ...]) -> tuple[Box, ...]:
-    """What is in both; each side's boxes are disjoint, so the pieces are, too."""
-    same = set(held) & set(wish)
-    there = [box for box in wish if box not in same]
-    pieces = (
-        Box(max(a.first, b.first), min(a.last, b.last), max(a.low, b.low), min(a.high, b.high))
-        for a in held
-        if a not in same
-        for b in there
-    )
-    return tuple(sorted([*same, *(p for p in pieces if p.first <= p.last and p.low <= p.high)]))
-
-
 def _digest(filter_: Filter, uses: tuple[str, ...], lifetime_seconds: int | None = None) -> str:
     lives = [] if lifetime_seconds is None else [lifetime_seconds]
-    sets = [getattr(filter_, name) for name in SET_NAMES]
+    sets = [[name, *(getattr(part, each) for each in SET_NAMES)] for name, part in filter_.by_category()]
     form = json.dumps([sets, uses, *lives], separators=(",", ":"))
     return hashlib.sha256(form.encode()).hexdigest()[:_DIGITS]

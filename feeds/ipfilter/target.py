@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from feeds.errors import Held, Unavailable
 from feeds.ipfilter import ipset, nftables
+from feeds.ipfilter.filter import BITS, Filter
 from feeds.ipfilter.kernel import InKernel, Run
 from feeds.ipfilter.lifetime import Lasting
 from feeds.ipfilter.plan import Plan, prefix_count
-from feeds.ipfilter.wanted import BITS, Filter
 from feeds.language import _
 
 

@@ -7,61 +7,18 @@ ports decides over one without, for its protocol and ports, and of two with port
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields
-from typing import NamedTuple
+from dataclasses import dataclass
+from itertools import chain
 
 from feeds.errors import Held, Problem
 from feeds.floor import FLOOR_WORDS, crossed
+from feeds.ipfilter.filter import ALL_PORTS, BITS, PROTOCOLS, Box, Filter
 from feeds.ipfilter.intervals import Intervals, Span, merged, size, subtract
 from feeds.language import _
 from feeds.prefix import Prefix
 from feeds.rule import Action, Rule
 
 DROPPED = frozenset({Action.NXDOMAIN, Action.DROP})
-BITS = {4: 32, 6: 128}
-ALL_PORTS: Intervals = (Span(0, 65535),)
-PROTOCOLS = ("tcp", "udp")
-
-
-class Box(NamedTuple):
-    """Addresses from `first` to `last`, to destination ports from `low` to `high`."""
-
-    first: int
-    last: int
-    low: int
-    high: int
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """What is dropped, by destination. The field names are the names of the sets in the kernel.
-
-    The boxes of one set are disjoint and in rising order.
-    """
-
-    blocked4: Intervals = ()
-    blocked6: Intervals = ()
-    tcp4: tuple[Box, ...] = ()
-    tcp6: tuple[Box, ...] = ()
-    udp4: tuple[Box, ...] = ()
-    udp6: tuple[Box, ...] = ()
-
-    def whole(self, version: int) -> Intervals:
-        """The addresses of that IP version to which everything is dropped."""
-        return self.blocked4 if version == 4 else self.blocked6
-
-    def boxes(self, protocol: str, version: int) -> tuple[Box, ...]:
-        """What is dropped of one protocol only."""
-        boxes: tuple[Box, ...] = getattr(self, f"{protocol}{version}")
-        return boxes
-
-    def covered(self, version: int) -> Intervals:
-        """Every address of that IP version to which anything is dropped."""
-        boxes = [(b.first, b.last) for protocol in PROTOCOLS for b in self.boxes(protocol, version)]
-        return merged([*self.whole(version), *boxes])
-
-
-SET_NAMES = tuple(field.name for field in fields(Filter))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,25 +39,24 @@ def wanted(rules: Iterable[Rule], exceptions: Iterable[Prefix] = ()) -> Wanted:
     """What rules in force want dropped, without the ISP's own exceptions."""
     prefixed = [rule for rule in rules if isinstance(rule.target, Prefix)]
     free = tuple(exceptions)
-    sets: dict[str, tuple[Span, ...] | tuple[Box, ...]] = {}
+    sets: dict[str, dict[str, tuple[Span, ...] | tuple[Box, ...]]] = {}
     excepted: dict[int, int] = {}
     for version in BITS:
         own = merged((p.network, p.last) for p in free if p.version == version)
         painted = _Painted()
         for first, last, stack in _segments(rule for rule in prefixed if _prefix(rule).version == version):
             painted.paint(first, last, stack)
-        whole = merged(painted.whole)
-        left = subtract(whole, own)
-        sets[f"blocked{version}"] = left
-        excepted[version] = size(whole) - size(left)
-        for protocol in PROTOCOLS:
-            sets[f"{protocol}{version}"] = tuple(_boxes(painted.limited[protocol], own))
-    return Wanted(
-        Filter(**sets),  # type: ignore[arg-type]  # the names say which set has which kind of element
-        len(prefixed),
-        sum(rule.action not in DROPPED for rule in prefixed),
-        excepted,
-    )
+        excepted[version] = 0
+        for category, pairs in painted.whole.items():
+            whole = merged(pairs)
+            left = subtract(whole, own)
+            sets.setdefault(category, {})[f"blocked{version}"] = left
+            excepted[version] += size(whole) - size(left)
+        for (category, protocol), runs in painted.limited.items():
+            sets.setdefault(category, {})[f"{protocol}{version}"] = tuple(_boxes(runs, own))
+    # The names say which set has which kind of element.
+    parts = [(category, Filter(**held)) for category, held in sets.items()]  # type: ignore[arg-type]
+    return Wanted(Filter.of_parts(parts), len(prefixed), sum(rule.action not in DROPPED for rule in prefixed), excepted)
 
 
 def check_safe(rules: Iterable[Rule], training: bool, made: Wanted, most4: int, most6: int) -> None:
@@ -137,37 +93,47 @@ def check_safe(rules: Iterable[Rule], training: bool, made: Wanted, most4: int, 
 
 
 class _Painted:
-    """Collects segments: addresses dropped whole, and per protocol (first, last, ports)."""
+    """Collects segments by the category of the rule that decides: dropped whole, and limited to ports.
+
+    `limited` holds (first, last, ports) by category and protocol.
+    """
 
     def __init__(self) -> None:
-        self.whole: list[tuple[int, int]] = []
-        self.limited: dict[str, list[tuple[int, int, Intervals]]] = {protocol: [] for protocol in PROTOCOLS}
+        self.whole: dict[str, list[tuple[int, int]]] = {}
+        self.limited: dict[tuple[str, str], list[tuple[int, int, Intervals]]] = {}
 
     def paint(self, first: int, last: int, stack: list[Rule]) -> None:
         if len(stack) == 1 and not stack[0].limits.protocol:
             if stack[0].action in DROPPED:
-                self.whole.append((first, last))
+                self.whole.setdefault(stack[0].category.value, []).append((first, last))
             return
-        rest = False
-        ports: dict[str, Intervals] = dict.fromkeys(PROTOCOLS, ())
+        rest = ""
+        ports: dict[str, dict[str, Intervals]] = {protocol: {} for protocol in PROTOCOLS}
         for rule in stack:
-            drops, protocol = rule.action in DROPPED, rule.limits.protocol
-            if not protocol:
-                rest = drops
-                ports = dict.fromkeys(PROTOCOLS, ALL_PORTS if drops else ())
+            category = rule.category.value if rule.action in DROPPED else ""
+            if not rule.limits.protocol:
+                rest = category
+                ports = {protocol: {category: ALL_PORTS} if category else {} for protocol in PROTOCOLS}
                 continue
             these = merged(rule.limits.ports) or ALL_PORTS
-            ports[protocol] = merged([*ports[protocol], *these]) if drops else subtract(ports[protocol], these)
-        if rest and all(ports[protocol] == ALL_PORTS for protocol in PROTOCOLS):
-            self.whole.append((first, last))
+            left = {name: subtract(held, these) for name, held in ports[rule.limits.protocol].items()}
+            if category:
+                left[category] = merged([*left.get(category, ()), *these])
+            ports[rule.limits.protocol] = left
+        if rest and all(merged(chain.from_iterable(held.values())) == ALL_PORTS for held in ports.values()):
+            self.whole.setdefault(rest, []).append((first, last))
             return
         # With an exception for some ports of a blocked prefix, protocols without ports pass: less, never more.
-        for protocol, these in ports.items():
-            runs = self.limited[protocol]
-            if runs and runs[-1][1] == first - 1 and runs[-1][2] == these:
-                runs[-1] = (runs[-1][0], last, these)
-            elif these:
-                runs.append((first, last, these))
+        for protocol, held in ports.items():
+            for category, these in held.items():
+                self._limit(first, last, category, protocol, these)
+
+    def _limit(self, first: int, last: int, category: str, protocol: str, these: Intervals) -> None:
+        runs = self.limited.setdefault((category, protocol), [])
+        if runs and runs[-1][1] == first - 1 and runs[-1][2] == these:
+            runs[-1] = (runs[-1][0], last, these)
+        elif these:
+            runs.append((first, last, these))
 
 
 def _boxes(runs: list[tuple[int, int, Intervals]], own: Intervals) -> Iterator[Box]:

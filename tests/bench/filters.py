@@ -9,15 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from feeds.ipfilter import nftables
+from feeds.ipfilter.filter import Filter
 from feeds.ipfilter.intervals import merged, subtract
 from feeds.ipfilter.kernel import address_text, prefix_span, run
 from feeds.ipfilter.target import TARGETS
-from feeds.ipfilter.wanted import Filter
 from tests.bench.aggregate import WAYS
 from tests.bench.measure import Cost, cost
 
 SEED = 20261124
 CHANGED = 100
+# What an element of the map names: its counter.
+COUNTED = ' : "other4"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,10 @@ def nft(lines: list[str]) -> list[tuple[str, float]]:
     took("load the whole set", nftables.script(Filter(spans), ["forward"]))
     start = time.monotonic()
     assert nftables.read(run).filter.blocked4 == spans
-    rows.append(("read it back", time.monotonic() - start))
+    rows.append(("read it back, from the kernel", time.monotonic() - start))
+    start = time.monotonic()
+    assert nftables.read(run, lambda: None).filter.blocked4 == spans
+    rows.append(("read it back by `nft -j`", time.monotonic() - start))
     took(
         f"change {CHANGED} elements by loading all anew, in one transaction",
         nftables.script(Filter(after), ["forward"]),
@@ -108,15 +113,15 @@ def nft(lines: list[str]) -> list[tuple[str, float]]:
     took(
         f"change {CHANGED} elements by nft's own `delete element` and `add element`",
         f"delete element inet {nftables.TABLE} blocked4 {{ {_elements(gone)} }}\n"
-        f"add element inet {nftables.TABLE} blocked4 {{ {_elements(new)} }}\n",
+        f"add element inet {nftables.TABLE} blocked4 {{ {_elements(new, COUNTED)} }}\n",
     )
     assert nftables.read(run).filter.blocked4 == after
     return rows
 
 
-def _elements(spans: tuple[tuple[int, int], ...]) -> str:
+def _elements(spans: tuple[tuple[int, int], ...], counted: str = "") -> str:
     return ", ".join(
-        address_text(4, first) if first == last else f"{address_text(4, first)}-{address_text(4, last)}"
+        (address_text(4, first) if first == last else f"{address_text(4, first)}-{address_text(4, last)}") + counted
         for first, last in spans
     )
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from feeds.errors import Unavailable
 from feeds.ipfilter.carried import WAYS, FileTarget, target_of
+from feeds.ipfilter.filter import Filter
 from feeds.ipfilter.intervals import merged
 from feeds.ipfilter.kernel import run
-from feeds.ipfilter.wanted import Filter
 from feeds.rule import hours
 from tests.feeds.test_ipfilter import blocker
 from tests.golden.sample import rule

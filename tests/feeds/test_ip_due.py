@@ -38,9 +38,9 @@ def test_the_end_of_an_hour_takes_out_what_lapsed(tmp_path: Path, monkeypatch: p
 
     def kernel(command: Sequence[str], stdin: str) -> str:
         if command[1] == "restore":
-            held[:] = [line.split()[2] for line in stdin.splitlines() if line.startswith("add blocked4_new")]
+            held[:] = [line.split(maxsplit=2)[2] for line in stdin.splitlines() if line.startswith("add blocked4_new")]
         if command[1] == "save":
-            return "".join(f"add {command[2]} {prefix}\n" for prefix in held if command[2] == "blocked4")
+            return "".join(f"add {command[2]} {entry}\n" for entry in held if command[2] == "blocked4")
         return "blocked4\nblocked6\n" if command[1] == "list" else ""
 
     clock = [NOW]
@@ -57,8 +57,8 @@ def test_the_end_of_an_hour_takes_out_what_lapsed(tmp_path: Path, monkeypatch: p
     }
     before = ip_follow._key(kept, None)
     ip_follow._turn(None, options)
-    assert held == ["192.0.2.7/32", "192.0.2.9/32"]
+    assert held == ['192.0.2.7/32 comment "gambling"', '192.0.2.9/32 comment "gambling"']
     clock[0] = NOW + timedelta(minutes=40)
     assert ip_follow._key(kept, None) != before
     ip_follow._turn(None, options)
-    assert held == ["192.0.2.9/32"]
+    assert held == ['192.0.2.9/32 comment "gambling"']

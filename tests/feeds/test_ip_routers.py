@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from feeds.ipfilter.filter import Filter
 from feeds.ipfilter.intervals import intersect, merged
 from feeds.ipfilter.lifetime import lifetimes
 from feeds.ipfilter.routers import FORMS
 from feeds.ipfilter.routers.form import Order, Setup
 from feeds.ipfilter.routers.junos import MOST_ENTRIES
-from feeds.ipfilter.wanted import Filter, wanted
+from feeds.ipfilter.wanted import wanted
 from feeds.rule import Action, hours
 from tests.feeds.test_ipfilter import blocker
 from tests.golden.sample import NOW, RULES, rule

@@ -12,11 +12,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from feeds.errors import Held, Unavailable
 from feeds.ipfilter import ipset, metrics, nftables
+from feeds.ipfilter.filter import Filter
 from feeds.ipfilter.intervals import merged
-from feeds.ipfilter.kernel import InKernel, run
+from feeds.ipfilter.kernel import Count, InKernel, run
 from feeds.ipfilter.plan import Plan
 from feeds.ipfilter.target import TARGETS
-from feeds.ipfilter.wanted import Filter, check_safe, wanted
+from feeds.ipfilter.wanted import check_safe, wanted
 from feeds.language import speak
 from feeds.prefix import Prefix
 from feeds.rule import Action, Rule, hours
@@ -120,7 +121,7 @@ TABLES = '{"nftables": [{"table": {"family": "inet", "name": "blocker"}}]}'
         "",
         "[]",
         "{}",
-        '{"nftables": [{"set": {"name": "blocked4", "elem": [{"range": ["x", "y"]}]}}]}',
+        '{"nftables": [{"map": {"name": "blocked4", "elem": [[{"range": ["x", "y"]}, "spam4"]]}}]}',
         '{"nftables": 1}',
     ],
 )
@@ -128,7 +129,7 @@ def test_what_nft_never_prints_is_refused_in_one_sentence(said: str) -> None:
     with pytest.raises(Unavailable, match="cannot be read"):
         nftables.parse(said)
     with pytest.raises(Unavailable, match="cannot be read"):
-        nftables.read(lambda command, stdin: said if "table" in command else TABLES)
+        nftables.read(lambda command, stdin: said if "table" in command else TABLES, lambda: None)
 
 
 def test_a_rule_that_does_more_than_drop_by_our_set_does_not_count_as_ours() -> None:
@@ -136,16 +137,15 @@ def test_a_rule_that_does_more_than_drop_by_our_set_does_not_count_as_ours() -> 
         chain = {"chain": {"name": "forward", "hook": "forward"}}
         return json.dumps({"nftables": [chain, {"rule": {"chain": "forward", "expr": list(expressions)}}]})
 
-    match = {"match": {"op": "==", "left": {}, "right": "@blocked4"}}
-    counter = {"counter": "blocked4"}
-    assert nftables.parse(table(match, counter, {"drop": None})).uses == ("forward:blocked4",)
+    address = {"payload": {"protocol": "ip", "field": "daddr"}}
+    counted = {"counter": {"map": {"key": address, "data": "@blocked4"}}}
+    assert nftables.parse(table(counted, {"drop": None})).uses == ("forward:blocked4",)
     assert nftables.parse(table({"accept": None})).uses == ("forward:?",)
-    assert nftables.parse(table(match, counter, {"accept": None})).uses == ("forward:?",)
+    assert nftables.parse(table(counted, {"accept": None})).uses == ("forward:?",)
     narrowed = {"match": {"op": "==", "left": {"meta": {"key": "iifname"}}, "right": "eth0"}}
-    assert nftables.parse(table(narrowed, match, counter, {"drop": None})).uses == ("forward:?",)
-    assert nftables.parse(table({"match": {**match["match"], "op": "!="}}, counter, {"drop": None})).uses == (
-        "forward:?",
-    )
+    assert nftables.parse(table(narrowed, counted, {"drop": None})).uses == ("forward:?",)
+    by_source = {"counter": {"map": {"key": {"payload": {"protocol": "ip", "field": "saddr"}}, "data": "@blocked4"}}}
+    assert nftables.parse(table(by_source, {"drop": None})).uses == ("forward:?",)
 
 
 def kernel(held: Filter, *, takes: bool = True) -> tuple[Callable[[Sequence[str], str], str], list[str]]:
@@ -226,14 +226,16 @@ def test_metrics_keep_the_time_of_the_last_apply_and_are_what_promtool_likes(
     path = tmp_path / "filter.prom"
     held = wanted(RULES).filter
     uses = nftables.uses(["forward"])
-    plan = Plan("nftables", 7, InKernel(held, uses, {"blocked4": 3}), held, uses)
+    plan = Plan("nftables", 7, InKernel(held, uses, {"gambling4": Count(3, 180)}), held, uses)
     metrics.write(path, plan, NOW, NOW)
     metrics.write(path, plan, NOW)
     written = path.read_text()
     values = {sample.name: sample.value for f in text_string_to_metric_families(written) for sample in f.samples}
     assert values["blocker_ipfilter_applied_timestamp_seconds"] == NOW.timestamp()
-    assert 'blocker_ipfilter_prefixes{family="ipv6"} 2.0' in written
-    assert 'blocker_ipfilter_dropped_packets_total{set="blocked4"} 3.0' in written
+    assert 'blocker_ipfilter_prefixes{family="ipv6",target="nftables"} 2.0' in written
+    where = '{category="gambling",family="ipv4",target="nftables"}'
+    assert f"blocker_ipfilter_dropped_packets_total{where} 3.0" in written
+    assert f"blocker_ipfilter_dropped_bytes_total{where} 180.0" in written
     assert list(tmp_path.iterdir()) == [path]
     promtool = need_program("promtool", "prometheus")
     done = subprocess.run([promtool, "check", "metrics"], input=written, capture_output=True, text=True, timeout=30)

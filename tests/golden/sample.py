@@ -35,6 +35,7 @@ def rule(
     number: int = 1,
     expires: int = LATER,
     decision: str = "12/QĐ-STTTT",
+    category: Category = Category.GAMBLING,
 ) -> Rule:
     """A rule in one line: `name` is a subtree, `=name` exact, anything with a slash a prefix."""
     made: NameTarget | Prefix
@@ -44,7 +45,7 @@ def rule(
         scope = Scope.EXACT if target.startswith("=") else Scope.SUBTREE
         made = NameTarget(DomainName(target.removeprefix("=")), scope)
     return Rule(
-        made, action, f"hanoi:{number}", Category.GAMBLING, decision, expires, data=data, limits=Limits.parse(limits)
+        made, action, f"hanoi:{number}", category, decision, expires, data=data, limits=Limits.parse(limits)
     )
 
 

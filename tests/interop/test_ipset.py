@@ -1,6 +1,7 @@
 """ipset in the kernel: the sets, used by the operator's own rule, drop what is listed and nothing else."""
 
 import json
+import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -10,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from feeds.ipfilter import ipset
-from feeds.ipfilter.wanted import Filter, wanted
-from feeds.rule import Action, hours
+from feeds.ipfilter.filter import Filter
+from feeds.ipfilter.wanted import wanted
+from feeds.rule import Action, Category, hours
 from tests.golden.sample import RULES, rule
 from tests.golden.state import state
 from tests.interop.forwarding import Network, forwarding
@@ -23,7 +25,7 @@ LATER = hours(datetime(2099, 1, 1, tzinfo=UTC))
 LIST = (
     rule("198.51.100.0/29", number=1, expires=LATER),
     rule("198.51.100.3/32", Action.PASSTHRU, number=2, expires=LATER),
-    rule(f"{LISTED6}/128", number=3, expires=LATER),
+    rule(f"{LISTED6}/128", number=3, expires=LATER, category=Category.PHISHING),
     rule(f"{NEIGHBOUR}/32", number=4, limits="tcp/80", expires=LATER),
 )
 
@@ -62,7 +64,15 @@ def test_the_sets_drop_through_the_rules_that_the_command_suggests(network: Netw
     assert not network.reaches(LISTED6)
     assert network.reaches(NEIGHBOUR6)
     counted = network.inside(network.router, "iptables", "-L", "FORWARD", "-v", "-n", "-x").stdout
-    assert int(next(line for line in counted.splitlines() if "blocked4" in line).split()[0]) > 0
+    packets = int(next(line for line in counted.splitlines() if "blocked4" in line).split()[0])
+    assert packets > 0
+    metrics = tmp_path / "filter.prom"
+    words = ("ip", "plan", "ipset", "--state", str(tmp_path / "state"), "--metrics-file", str(metrics))
+    assert network.blocker(*words).returncode == 0
+    where = 'category="gambling",family="ipv4",target="ipset"'
+    assert f"blocker_ipfilter_dropped_packets_total{{{where}}} {float(packets)}" in metrics.read_text()
+    six = float(re.findall(r'packets_total{category="phishing",family="ipv6",.*} (.*)', metrics.read_text())[0])
+    assert six > 0
 
 
 def test_a_new_release_is_swapped_in_under_rules_that_use_the_sets(network: Network, tmp_path: Path) -> None:

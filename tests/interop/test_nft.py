@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from feeds.ipfilter import nftables
-from feeds.ipfilter.wanted import Filter, wanted
-from feeds.rule import Action, hours
+from feeds.ipfilter.filter import Filter
+from feeds.ipfilter.kernel import InKernel
+from feeds.ipfilter.wanted import wanted
+from feeds.rule import Action, Category, hours
 from tests.golden.sample import RULES, rule
 from tests.golden.state import state
 from tests.interop.forwarding import Network, forwarding
@@ -24,10 +26,10 @@ LISTED6, NEIGHBOUR6 = "2001:db8:1::5", "2001:db8:1::6"
 LATER = hours(datetime(2099, 1, 1, tzinfo=UTC))
 LIST = (
     rule(f"{LISTED}/32", number=1, expires=LATER),
-    rule(f"{LIMITED}/32", number=2, limits="tcp/80,8000-8100", expires=LATER),
+    rule(f"{LIMITED}/32", number=2, limits="tcp/80,8000-8100", expires=LATER, category=Category.MALWARE),
     rule("203.0.113.64/26", number=3, expires=LATER),
     rule(f"{FREED}/32", Action.PASSTHRU, number=4, expires=LATER),
-    rule(f"{LISTED6}/128", number=5, expires=LATER),
+    rule(f"{LISTED6}/128", number=5, expires=LATER, category=Category.PHISHING),
     rule(f"{NEIGHBOUR6}/128", number=6, limits="tcp/80", expires=LATER),
 )
 
@@ -38,6 +40,13 @@ def network(need_root: None, need_program: Callable[[str, str], str]) -> Iterato
     need_program("ip", "iproute2")
     with forwarding([LISTED, NEIGHBOUR, LIMITED, INSIDE, FREED, LISTED6, NEIGHBOUR6]) as made:
         yield made
+
+
+def nft_says(network: Network) -> InKernel:
+    """What nft prints of the table, which must be what the command reads from the kernel itself."""
+    return nftables.read(
+        lambda command, stdin: network.inside(network.router, *command, stdin=stdin).stdout, lambda: None
+    )
 
 
 def plan(network: Network, kept: Path, *options: str) -> dict[str, object]:
@@ -71,15 +80,20 @@ def test_listed_addresses_are_dropped_and_their_neighbours_pass(network: Network
     assert network.reaches(NEIGHBOUR6)
     assert not network.reaches(NEIGHBOUR6, 80)
 
-    held = nftables.parse(network.inside(network.router, "nft", "-j", "list", "table", "inet", "blocker").stdout)
-    assert all(held.packets[name] > 0 for name in ("blocked4", "blocked6", "tcp4", "tcp6")), held.packets
-    assert held.packets["udp4"] == 0
+    counts = nft_says(network).counts
+    for name in ("gambling4", "gambling6", "malware4", "phishing6"):
+        assert counts[name].packets > 0, (name, counts)
+        assert counts[name].octets >= 40 * counts[name].packets, "each packet has at least its headers"
+    assert counts["phishing4"].packets == counts["spam4"].packets == 0
     again = plan(network, kept, "--metrics-file", str(tmp_path / "filter.prom"))
     assert again["empty"] is True
     metrics = (tmp_path / "filter.prom").read_text()
-    assert 'blocker_ipfilter_prefixes{family="ipv4"}' in metrics
-    assert f'blocker_ipfilter_dropped_packets_total{{set="blocked4"}} {float(held.packets["blocked4"])}' in metrics
-    assert "blocker_ipfilter_applied_timestamp_seconds 0.0" not in metrics
+    assert 'blocker_ipfilter_prefixes{family="ipv4",target="nftables"}' in metrics
+    for name, count in counts.items():
+        where = f'{{category="{name[:-1]}",family="ipv{name[-1]}",target="nftables"}}'
+        assert f"blocker_ipfilter_dropped_packets_total{where} {float(count.packets)}" in metrics
+        assert f"blocker_ipfilter_dropped_bytes_total{where} {float(count.octets)}" in metrics
+    assert 'blocker_ipfilter_applied_timestamp_seconds{target="nftables"} 0.0' not in metrics
 
 
 def test_only_the_plan_that_was_looked_at_is_applied(network: Network, tmp_path: Path) -> None:
@@ -93,7 +107,7 @@ def test_only_the_plan_that_was_looked_at_is_applied(network: Network, tmp_path:
 
     assert apply(network, kept, plan(network, kept)["checksum"]).returncode == 0
     seen = plan(network, kept, "--hook", "forward", "--hook", "output")["checksum"]
-    network.inside(network.router, "nft", "add element inet blocker blocked4 { 192.0.2.1 }")
+    network.inside(network.router, "nft", 'add element inet blocker blocked4 { 192.0.2.1 : "spam4" }')
     done = apply(network, kept, seen, "--hook", "forward", "--hook", "output")
     assert done.returncode == 5
     assert "the kernel's sets were changed" in done.stderr
@@ -171,8 +185,8 @@ def test_a_lapse_unblocks_by_itself_and_blocks_nothing(network: Network, tmp_pat
     assert network.reaches(NEIGHBOUR), "a timer adds nothing that nobody looked at"
     assert not network.reaches(LIMITED, 80)
     assert network.reaches(LIMITED, 8050)
-    assert 'blocker_ipfilter_pending_prefixes{change="added"} 1.0' in metrics.read_text()
-    assert 'blocker_ipfilter_pending_prefixes{change="removed"} 0.0' in metrics.read_text()
+    assert 'blocker_ipfilter_pending_prefixes{change="added",target="nftables"} 1.0' in metrics.read_text()
+    assert 'blocker_ipfilter_pending_prefixes{change="removed",target="nftables"} 0.0' in metrics.read_text()
 
 
 @pytest.mark.parametrize("hook", [("prerouting",), ("ingress", "--device", "to-c")])
@@ -213,7 +227,7 @@ def test_entries_lapse_by_themselves_when_nobody_renews_them(network: Network) -
     done = network.inside(network.router, "nft", "-f", "-", stdin=script)
     assert done.returncode == 0, done.stderr
     assert not network.reaches(LISTED)
-    held = nftables.read(lambda command, stdin: network.inside(network.router, *command, stdin=stdin).stdout)
+    held = nft_says(network)
     assert held.filter == made
     assert held.left_seconds is not None
     assert 3500 < held.left_seconds <= 3600
@@ -244,6 +258,6 @@ def test_the_real_addresses_go_into_the_kernel_and_come_back(
     made = wanted(rules).filter
     done = network.inside(network.router, "nft", "-f", "-", stdin=nftables.script(made, ["forward"]))
     assert done.returncode == 0, done.stderr
-    held = nftables.parse(network.inside(network.router, "nft", "-j", "list", "table", "inet", "blocker").stdout)
+    held = nft_says(network)
     assert held.filter == made
     assert held.uses == nftables.uses(["forward"])

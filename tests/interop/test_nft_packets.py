@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from feeds.ipfilter import nftables
+from feeds.ipfilter.filter import Filter
 from feeds.ipfilter.intervals import Intervals, intersect, merged
 from feeds.ipfilter.kernel import address_of, address_text, prefix_span
-from feeds.ipfilter.wanted import Filter
 from tests.interop.forwarding import Network, forwarding
 
 pytestmark = [pytest.mark.interop, pytest.mark.root, pytest.mark.data, pytest.mark.slow]

@@ -13,12 +13,12 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from feeds.ipfilter import metrics as filter_metrics
 from feeds.ipfilter import nftables
-from feeds.ipfilter.kernel import InKernel
+from feeds.ipfilter.filter import Filter
+from feeds.ipfilter.kernel import Count, InKernel
 from feeds.ipfilter.plan import Plan
-from feeds.ipfilter.wanted import Filter
 from feeds.metrics import FeedCollector
 from feeds.store import Store
-from resolver.metrics import Counters, ResolverCollector, Standing, exposition
+from resolver.metrics import Figures, ResolverCollector, Standing, exposition
 
 pytestmark = pytest.mark.interop
 
@@ -97,9 +97,9 @@ def exposed(tmp_path: Path) -> Iterator[str]:
     registry = CollectorRegistry()
     registry.register(FeedCollector(Store(tmp_path)))
     yield generate_latest(registry).decode()
-    yield exposition(ResolverCollector(Counters(), Standing(), [], lambda: (0, 0, 0), lambda: 0, "1")).decode()
+    yield exposition(ResolverCollector(Figures(), Standing(), (), "1")).decode()
     uses = nftables.uses(["forward"])
-    plan = Plan("nftables", 1, InKernel(Filter(), uses, {"blocked4": 1}), Filter(), uses)
+    plan = Plan("nftables", 1, InKernel(Filter(), uses, {"gambling4": Count(1, 60)}), Filter(), uses)
     yield filter_metrics.text(plan, datetime.now(UTC), 0).decode()
 
 

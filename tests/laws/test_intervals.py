@@ -7,10 +7,11 @@ import netaddr
 from hypothesis import given
 from hypothesis import strategies as st
 
+from feeds.ipfilter.filter import Filter
 from feeds.ipfilter.intervals import Intervals, cidrs, differing, intersect, merged, size, subtract
 from feeds.ipfilter.kernel import InKernel
 from feeds.ipfilter.plan import Plan
-from feeds.ipfilter.wanted import Filter, wanted
+from feeds.ipfilter.wanted import wanted
 from feeds.prefix import Prefix
 from feeds.rule import Action, Rule
 from tests.golden.sample import rule

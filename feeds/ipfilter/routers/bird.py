@@ -6,8 +6,8 @@ neighbour (`interpret communities`), so it would never reach the upstream that s
 
 from collections.abc import Iterator
 
+from feeds.ipfilter.filter import BITS
 from feeds.ipfilter.routers.form import Form, Order, Setup, limited_flows, list_name, prefixes
-from feeds.ipfilter.wanted import BITS
 
 _NUMBER = {"tcp": 6, "udp": 17}
 # RFC 8955 section 7.3: traffic-rate-bytes of zero, discard.

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from feeds.ipfilter.bulk import interval_texts
+from feeds.ipfilter.filter import ALL_PORTS, BITS, PROTOCOLS, Filter
 from feeds.ipfilter.intervals import Span, cidrs
 from feeds.ipfilter.kernel import address_text
-from feeds.ipfilter.wanted import ALL_PORTS, BITS, PROTOCOLS, Filter
 
 # RFC 7999 section 5 and RFC 1997: discard it, and tell no neighbour of yours.
 BLACKHOLE, NO_EXPORT = "65535:666", "65535:65281"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from feeds.ipfilter.filter import BITS
 from feeds.ipfilter.intervals import cidrs
 from feeds.ipfilter.kernel import address_text
 from feeds.ipfilter.routers.form import (
@@ -15,7 +16,6 @@ from feeds.ipfilter.routers.form import (
     no_before,
     prefixes,
 )
-from feeds.ipfilter.wanted import BITS
 
 WORD = {4: "ip", 6: "ipv6"}
 EVERYTHING = {4: "0.0.0.0/0", 6: "::/0"}

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from feeds.ipfilter.filter import BITS
 from feeds.ipfilter.routers.form import (
     BLACKHOLE,
     RTBH_TAG,
@@ -12,7 +13,6 @@ from feeds.ipfilter.routers.form import (
     no_before,
     prefixes,
 )
-from feeds.ipfilter.wanted import BITS
 
 
 def write(order: Order) -> Iterator[str]:

@@ -6,8 +6,8 @@ each family is one transaction. A chain is searched rule by rule: thousands of p
 
 from collections.abc import Iterator
 
+from feeds.ipfilter.filter import BITS
 from feeds.ipfilter.routers.form import Form, Order, Setup, limited_flows, prefixes
-from feeds.ipfilter.wanted import BITS
 
 CHAIN = "BLOCKER"
 

@@ -6,6 +6,7 @@ term would block nothing, a term without a list does not commit.
 
 from collections.abc import Iterator, Sequence
 
+from feeds.ipfilter.filter import BITS
 from feeds.ipfilter.routers.form import (
     BLACKHOLE,
     NO_EXPORT,
@@ -16,7 +17,6 @@ from feeds.ipfilter.routers.form import (
     list_name,
     prefixes,
 )
-from feeds.ipfilter.wanted import BITS
 
 MOST_ENTRIES = 85_325
 _ROUTES = {4: "routing-options static", 6: "routing-options rib inet6.0 static"}

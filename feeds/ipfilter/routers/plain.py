@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
+from feeds.ipfilter.filter import BITS
 from feeds.ipfilter.routers.form import Form, Order, Setup, prefixes
-from feeds.ipfilter.wanted import BITS
 
 
 def write(order: Order) -> Iterator[str]:

@@ -6,8 +6,8 @@ one rule, so packets meet the old list or the new one. RouterOS imports long scr
 
 from collections.abc import Iterator
 
+from feeds.ipfilter.filter import BITS
 from feeds.ipfilter.routers.form import Form, Order, Setup, list_name, prefixes
-from feeds.ipfilter.wanted import BITS
 
 PART_LINES = 500
 _MENU = {4: "/ip", 6: "/ipv6"}
