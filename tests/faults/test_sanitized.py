@@ -1,10 +1,9 @@
-"""The compiled parts under AddressSanitizer and UndefinedBehaviorSanitizer: their tests and their corpus find nothing."""
+"""The compiled lane under AddressSanitizer and UndefinedBehaviorSanitizer: its tests and new inputs find nothing."""
 
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -37,7 +36,7 @@ def library(name: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def sanitized(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[str, str]]]:
+def sanitized(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
     """A copy of the sources with their extensions built in place, and the environment to run it in."""
     if shutil.which("gcc") is None:
         missing("no gcc (Debian package gcc)")
@@ -56,7 +55,7 @@ def sanitized(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, 
     # The extension is optional, so a failure to build it is only a warning.
     assert made, built.stdout + built.stderr
     preload = " ".join(map(library, ("libasan.so", "libubsan.so")))
-    yield folder, {**os.environ, **OPTIONS, "LD_PRELOAD": preload, "PYTHONPATH": str(folder)}
+    return folder, {**os.environ, **OPTIONS, "LD_PRELOAD": preload, "PYTHONPATH": str(folder)}
 
 
 def run(sanitized: tuple[Path, dict[str, str]], *words: str) -> str:
