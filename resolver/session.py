@@ -186,6 +186,20 @@ class Session:
             self._settled(settled, now, out)
         return out
 
+    def adopt(self, key: bytes, upstream: int, data: bytes, now: float) -> None:
+        """An upstream said this to a question of the compiled lane, which leaves it to us: keep it, if it is of use.
+
+        `key`: a `question_key`. Who waits for it asks us next.
+        """
+        name, bits = key[:-3], key[-1]
+        try:
+            response = read_response(data, question_of(key))
+            if response.rcode in (NOERROR, NXDOMAIN) and not response.truncated:
+                what = Outstanding(key, name, response.qtype, bool(bits & 1), bool(bits & 2), now, now, now)
+                self._kept(what, response, upstream, now)
+        except (Malformed, Unbelievable):
+            return
+
     def unreachable(self, token: int, now: float) -> list[Effect]:
         """The socket of that attempt was refused, reset or closed."""
         out: list[Effect] = []
@@ -267,33 +281,18 @@ class Session:
 
     def _settled(self, settled: Settled, now: float, out: list[Effect]) -> None:
         what, response = settled.outstanding, settled.response
-        question = question_of(what.key)
         try:
             if response is None:
                 raise Unbelievable("no answer")
-            clean, private_ttl = self.private.stripped(response) or (response, None)
-            kept = believed(clean, question, what.do)
+            entry, clean, answers = self._kept(what, response, settled.upstream, now)
         except Unbelievable:
             self._failed(what, response, now, out)
             return
-        authentic = self.config.trust_ad and response.flags & AD != 0
-        lifetime = kept.lifetime
-        if private_ttl is not None:
-            self.counters.private += 1
-            # Nothing may be left that could say how long; the answer is no news again before the old one ends.
-            lifetime = min(lifetime or MAX_STRIPPED_TTL, private_ttl, MAX_STRIPPED_TTL)
-        entry = Entry(
-            kept.message, kept.ttls, now, lifetime, authentic, settled.upstream, stripped=private_ttl is not None
-        )
-        judged = clean._replace(answers=kept.answers, additional=())
-        if lifetime > 0:
-            self.cache.put(what.key, entry)
-        else:
-            self.cache.drop(what.key)
+        judged = clean._replace(answers=answers, additional=())
         verdicts: dict[tuple[int, int], Hit | None] = {}
         for waiter in what.waiters:
             if waiter.pointed is not None:
-                self._give_local(waiter.pointed, waiter, kept.answers, now, out, response.rcode)
+                self._give_local(waiter.pointed, waiter, answers, now, out, response.rcode)
                 continue
             state = (id(waiter.policy), waiter.hour)
             if not waiter.exempt and state not in verdicts:
@@ -308,6 +307,28 @@ class Session:
             data = self._answer(entry.message, waiter, entry, "upstream")
             self._give(waiter, "forwarded", data, now, out)
         what.waiters.clear()
+
+    def _kept(
+        self, what: Outstanding, response: Response, upstream: int, now: float
+    ) -> tuple[Entry, Response, tuple[Record, ...]]:
+        """Keep what of an answer is believed: the entry, the answer without private addresses, the records that count.
+
+        Raises Unbelievable.
+        """
+        clean, private_ttl = self.private.stripped(response) or (response, None)
+        kept = believed(clean, question_of(what.key), what.do)
+        lifetime = kept.lifetime
+        if private_ttl is not None:
+            self.counters.private += 1
+            # Nothing may be left that could say how long; the answer is no news again before the old one ends.
+            lifetime = min(lifetime or MAX_STRIPPED_TTL, private_ttl, MAX_STRIPPED_TTL)
+        authentic = self.config.trust_ad and response.flags & AD != 0
+        entry = Entry(kept.message, kept.ttls, now, lifetime, authentic, upstream, stripped=private_ttl is not None)
+        if lifetime > 0:
+            self.cache.put(what.key, entry)
+        else:
+            self.cache.drop(what.key)
+        return entry, clean, kept.answers
 
     def _failed(self, what: Outstanding, response: Response | None, now: float, out: list[Effect]) -> None:
         """No upstream gave a usable answer: the stale one, if there is any, or SERVFAIL with the reason."""

@@ -11,7 +11,7 @@ Both answer octet for octet alike; `tests/laws/test_lanes.py` holds them to it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from socket import socket
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from resolver.policy import Policy
     from resolver.server import Edge
     from resolver.session import Config
+    from resolver.upstream import Address
 
 AUTO: Final = "auto"
 FAST: Final = "fast"
@@ -83,12 +84,12 @@ def chosen(wish: str) -> str:
     )
 
 
-def new_lane(kind: str, config: Config, secret: bytes) -> Lane:
+def new_lane(kind: str, config: Config, secret: bytes, upstreams: Sequence[Address]) -> Lane:
     """The lane of this process. `secret`: 16 random octets."""
     if kind == FAST:
         from resolver.lane.fast import FastLane
 
-        return FastLane(config, secret)
+        return FastLane(config, secret, upstreams)
     from resolver.lane.plain import PlainLane
 
     return PlainLane()

@@ -24,6 +24,8 @@ cdef enum:
     MOST_RECORD_SETS = 4
     SERVFAIL = 2
     EDE_BYTES = 6  # of an option without text
+    EDE_CACHED_ERROR = 13
+    EDE_NOT_READY = 14
 
 cdef enum Kind:
     UNTAUGHT = 0
@@ -127,14 +129,14 @@ cdef inline int kept_answer(uint8_t *out, const uint8_t *query, const Question *
     return size
 
 
-cdef inline int kept_failure(uint8_t *out, const uint8_t *query, const Question *asked) noexcept nogil:
-    """The upstreams failed a moment ago: SERVFAIL with EDE 13 "Cached Error"."""
+cdef inline int failure(uint8_t *out, const uint8_t *query, const Question *asked, int code) noexcept nogil:
+    """SERVFAIL with an Extended DNS Error: 13 "Cached Error" or 14 "Not Ready"."""
     cdef int at = HEADER_BYTES + asked.size
     put_head(out, asked, FLAG_QR | FLAG_RA | SERVFAIL, 0, 0, asked.udp_size != 0)
     memcpy(out + HEADER_BYTES, query + HEADER_BYTES, asked.size)
     if asked.udp_size:
         at += put_opt(out + at, asked, EDE_BYTES)
-        at += put_ede(out + at, 13, 0)
+        at += put_ede(out + at, code, 0)
     return at
 
 

@@ -3,14 +3,16 @@
 import fcntl
 import os
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from ipaddress import ip_address
 from struct import pack
 from threading import Thread
+from time import monotonic
 from typing import Any
 
 from feeds.rule import Action
 from resolver.answer import prebuilt
+from resolver.health import Health
 from resolver.image import Image
 from resolver.image.form import ACTIONS, CATEGORIES
 from resolver.lane.kept import KeptAnswers, SharedLimits
@@ -18,10 +20,11 @@ from resolver.lane.leaving import read_out, take_no_more
 from resolver.lane.native import Lane
 from resolver.lane.odd import OddListener, pair
 from resolver.limiting import BURST_SECONDS, MAX_NETWORKS
-from resolver.metrics import NO_CATEGORY, Counters
+from resolver.metrics import NO_CATEGORY, UPSTREAM_RESULTS, Counters
 from resolver.policy import Ground, Policy
 from resolver.server import Edge, is_local
 from resolver.session import Config
+from resolver.upstream import Address
 
 REFUSE, EXEMPT, PYTHON = 1, 2, 3
 # How long a thread takes, at most, to see that it is to end.
@@ -29,14 +32,18 @@ STOP_SECONDS = 0.25
 
 
 class FastLane:
-    """See `resolver.lane.Lane`. `secret`: 16 random octets."""
+    """See `resolver.lane.Lane`. `secret`: 16 random octets. Without `upstreams` what is not known is left to Python."""
 
-    def __init__(self, config: Config, secret: bytes) -> None:
+    def __init__(self, config: Config, secret: bytes, upstreams: Sequence[Address] = ()) -> None:
+        self._config = config
+        self._upstreams = upstreams
         self.native = Lane(config.cache_bytes, secret, config.rate_limit, BURST_SECONDS, MAX_NETWORKS)
         self.kept = KeptAnswers(self.native, config.stale_seconds)
         self.limits = SharedLimits(self.native)
         self._policy = Policy(())
         self._threads: list[Thread] = []
+        self._health: Health | None = None
+        self._answered: list[int] = []
 
     def enforce(self, policy: Policy) -> None:
         """From the next query on. A policy that is not all images is left to Python."""
@@ -46,11 +53,19 @@ class FastLane:
         self._policy = policy
 
     def turn(self, hour: int) -> None:
-        """Rules that have lapsed stop matching."""
+        """Rules that have lapsed stop matching; each side learns what the other knows of the upstreams."""
         self.native.turn(hour)
+        if self._health is not None:
+            self._steer(self._health)
 
     def listen(self, sockets: Iterable[socket.socket], edge: Edge, reactor: Any) -> Callable[[], None]:
         """Answer on these sockets; returns what ends it."""
+        if self._upstreams:
+            self._health = edge.session.health
+            self._answered = [0] * len(self._upstreams)
+            self.native.ask([*map(sockaddr, self._upstreams)], self._config.trust_ad)
+            self._steer(self._health)
+            self._run(self.native.forward)
         listeners = [(sock, self._start(sock, edge)) for sock in sockets]
         for _sock, listener in listeners:
             reactor.addReader(listener)
@@ -74,15 +89,23 @@ class FastLane:
         fcntl.fcntl(sock, fcntl.F_SETFL, flags & ~os.O_NONBLOCK)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, pack("@ll", 0, int(STOP_SECONDS * 1e6)))
         wildcard = ip_address(sock.getsockname()[0].partition("%")[0]).is_unspecified
-        thread = Thread(
-            target=self._serve,
-            args=(sock, theirs, is_local(sock), wildcard),
-            name=f"lane{len(self._threads)}",
-            daemon=True,
-        )
+        self._run(self._serve, sock, theirs, is_local(sock), wildcard)
+        return OddListener(sock, ours, edge, self.teach)
+
+    def _run(self, what: Callable[..., None], *given: Any) -> None:
+        thread = Thread(target=what, args=given, name=f"lane{len(self._threads)}", daemon=True)
         thread.start()
         self._threads.append(thread)
-        return OddListener(sock, ours, edge, self.teach)
+
+    def _steer(self, health: Health) -> None:
+        now = monotonic()
+        for index, (answered, _lost, _refused) in enumerate(self.native.upstreams()[: len(self._answered)]):
+            known = health[index]
+            rtt = self.native.steer(index, known.up, known.keeps_case(now), known.wait)
+            if answered > self._answered[index]:
+                # What was lost shows in what Python asks then.
+                self._answered[index] = answered
+                health.answered(index, rtt)
 
     def teach(self, layer: int, index: int) -> None:
         """The lane has met a ground for the first time."""
@@ -112,10 +135,16 @@ class FastLane:
     def add_to(self, counters: Counters) -> None:
         """Add what the lane has counted to what Python has."""
         counts, by_rule, durations, seconds = self.native.counts()
-        for outcome in ("blocked", "cached", "failed", "dropped"):
+        for outcome in ("blocked", "cached", "failed", "forwarded", "dropped", "shed"):
             counters.udp[outcome] += counts[outcome]
+        # Queries that Python was too slow to take.
         counters.udp["shed"] += counts["lost"]
         counters.cache_hits += counts["hits"]
+        counters.cache_misses += counts["misses"]
+        counters.near_misses += counts["near_misses"]
+        for index, results in enumerate(self.native.upstreams()[: len(self._upstreams)]):
+            for result, count in zip(UPSTREAM_RESULTS, results, strict=True):
+                counters.upstream[index, result] = counters.upstream.get((index, result), 0) + count
         counters.limited["shortened"] += counts["shortened"]
         counters.limited["dropped"] += counts["unsent"]
         for (category, action), count in by_rule.items():
@@ -135,3 +164,13 @@ def _kind_of(ground: Ground) -> int:
         return EXEMPT if ground.counted or not ground.source.authority else PYTHON
     refuses = ground.action in (Action.NXDOMAIN, Action.NODATA, Action.LOCAL)
     return REFUSE if refuses and ground.counted and ground.cname is None else PYTHON
+
+
+def sockaddr(address: Address) -> bytes:
+    """A sockaddr_in or sockaddr_in6."""
+    host, port = address
+    if ":" in host:
+        host, _percent, scope = host.partition("%")
+        index = socket.if_nametoindex(scope) if scope else 0
+        return pack("=H", socket.AF_INET6) + pack("!HI16sI", port, 0, socket.inet_pton(socket.AF_INET6, host), index)
+    return pack("=H", socket.AF_INET) + pack("!H4s8x", port, socket.inet_aton(host))

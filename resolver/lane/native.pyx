@@ -1,58 +1,37 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
 """The compiled lane: datagrams in batches, from one system call to the next without Python.
 
-One Lane belongs to one process. For each of its UDP sockets a thread waits in recvmmsg; it holds the lane's lock while it
-works on a batch, never across a system call, so whatever Python does to the lane (a new policy, an answer to keep)
-falls between two batches. What the lane does not do by itself it sends on, as it came, to a socket that Python reads:
-see `resolver.lane.odd`. So there is one mind, `resolver.session`; the lane repeats what it has been taught.
+One Lane belongs to one process. For each of its UDP sockets a thread waits in recvmmsg (the front), and one thread hears
+the upstreams (the back). A thread holds the lane's lock while it works on a batch, never across a system call that can
+wait, so whatever Python does to the lane (a new policy, an answer to keep) falls between two batches. What the lane does
+not do by itself it sends on, as it came, to a socket that Python reads: see `resolver.lane.odd`. So there is one mind,
+`resolver.session`; the lane repeats what it has been taught.
+
+    system      what of Linux is called
+    question    reading a query                  siphash   keyed hash
+    image       names and addresses of a policy  limits    how many answers a network may get
+    answers     putting answers together         kept      answers kept
+    believed    reading an upstream's answer     flights   questions on their way
+    state       what the threads share           answering one query: what is said to it, or who is to find out
+    sending, receiving, forwarding               the threads
 """
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
 from resolver.lane cimport system
-from resolver.lane.answers cimport (
-    EXEMPT,
-    MOST_RECORD_SETS,
-    PYTHON,
-    REFUSE,
-    ROOM,
-    UNTAUGHT,
-    Kind,
-    Taught,
-    kept_answer,
-    kept_failure,
-    refusal,
-    truncated,
-)
-from resolver.lane.image cimport (
-    A_MATCH,
-    GROUND_BITS,
-    GROUND_BYTES,
-    NO_MATCH,
-    UNSURE,
-    Hashes,
-    Judgement,
-    Match,
-    Names,
-    Spans,
-    View,
-    bucket_of,
-    hash_name,
-    holds_address,
-    match_name,
-    may_hold,
-    spread,
-)
+from resolver.lane.answering cimport answered, look_ahead, ready
+from resolver.lane.answers cimport MOST_RECORD_SETS, PYTHON, ROOM, Kind, Taught
+from resolver.lane.believed cimport BELIEVED, Reader, Writer, new_answer, read_answer
+from resolver.lane.flights cimport ADDRESS_ROOM, MOST_UPSTREAMS, Upstream
+from resolver.lane.forwarding cimport Back, forward
+from resolver.lane.image cimport GROUND_BYTES, Names, Spans, View
 from resolver.lane.kept cimport (
     ADDRESS_BYTES,
-    CLEAN,
-    MATCHED,
     MOST_TTLS,
     Kept,
-    Store,
     addresses_of,
     forget,
     keep,
@@ -65,370 +44,29 @@ from resolver.lane.kept cimport (
     touch,
     ttls_of,
 )
-from resolver.lane.limits cimport (
-    KIND_ANSWER,
-    KIND_BLOCKED,
-    KIND_ERROR,
-    KIND_NXDOMAIN,
-    LIMIT_WAYS,
-    Limits,
-    Paid,
-    over,
-)
-from resolver.lane.question cimport (
-    FLAG_QR,
-    FLAG_RA,
-    FLAG_RD,
-    MAX_LABELS,
-    READ_NOTHING,
-    READ_ODD,
-    READ_WELL,
-    Question,
-    Reading,
-    read_question,
-)
+from resolver.lane.limits cimport LIMIT_WAYS, Paid, over
+from resolver.lane.question cimport READ_WELL, Question, read_question
+from resolver.lane.receiving cimport open_batch, receive
 from resolver.lane.siphash cimport siphash13
-from resolver.lane.system cimport iovec, lane_prefetch, mmsghdr, monotonic, pthread_mutex_t
-
-cdef enum:
-    BATCH = 64
-    PACKET_BYTES = 4096
-    ADDRESS_ROOM = 32  # a sockaddr_in6 is 28
-    CONTROL_ROOM = 64
-    MAX_LAYERS = 6
-    MOST_TAUGHT_BYTES = 16 << 20
-    NX = 3
-    SLIP = 2
-    ACTIONS = 8
-    CATEGORIES = 16
-    DURATIONS = 17
-    ODD_HEAD = 12
-
-cdef enum Outcome:
-    TO_PYTHON = 0
-    SEND = 1
-    SILENCE = 2
-
-cdef double[16] BOUNDS = [
-    0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0
-]
-
-cdef struct Layer:
-    View view
-    Taught **taught  # by ground
-    uint64_t taught_bytes
-
-cdef struct Counts:
-    # Of one thread, so that nobody waits for anybody to count.
-    uint64_t blocked
-    uint64_t cached
-    uint64_t failed
-    uint64_t dropped
-    uint64_t hits
-    uint64_t odd
-    uint64_t lost  # to Python, which was too slow to take them
-    uint64_t shortened
-    uint64_t unsent
-    uint64_t by_rule[CATEGORIES][ACTIONS]
-    uint64_t durations[DURATIONS]
-    double seconds
-
-cdef struct Packet:
-    Question asked
-    Reading reading
-    uint64_t found
-    Hashes hashes[MAX_LAYERS]
-
-cdef struct Sender:
-    # `width`: octets of the address, 0 where it is not known; `network`: of those that its network has, for the limits,
-    # 0 where its answers are not limited.
-    const uint8_t *address
-    int width
-    int network
-
-cdef struct Wish:
-    # What Python must teach before the lane can answer the like of this by itself.
-    uint8_t layer
-    uint32_t ground  # number + 1, 0 none
-
-cdef struct State:
-    pthread_mutex_t lock
-    Layer layers[MAX_LAYERS]
-    int layer_count
-    bint has_spans
-    bint has_clients
-    bint resting  # the policy has more than the lane knows: Python answers everything
-    uint32_t hour
-    uint32_t number  # of the state of the policy
-    Store store
-    Limits limits
-    uint64_t secret[2]
-
-cdef struct Batch:
-    # Buffers of one thread.
-    int sock
-    int odd
-    bint local
-    bint wildcard
-    Counts counts
-    mmsghdr taken[BATCH]
-    mmsghdr given[BATCH]
-    iovec taken_parts[BATCH]
-    iovec given_parts[BATCH]
-    Packet packets[BATCH]
-    uint8_t addresses[BATCH][ADDRESS_ROOM]
-    uint8_t controls[BATCH][CONTROL_ROOM]
-    uint8_t out[BATCH][ROOM]
-    uint8_t data[BATCH][PACKET_BYTES]
-
-
-cdef void ready(State *state, Packet *packet, const uint8_t *data, int size) noexcept nogil:
-    """Read a query, and have the memory fetched that its answer will be looked for in."""
-    cdef Question *asked = &packet.asked
-    cdef int i, label
-    cdef View *view
-    packet.reading = read_question(data, size, asked)
-    if packet.reading != READ_WELL:
-        return
-    for i in range(state.layer_count):
-        view = &state.layers[i].view
-        hash_name(view, asked.key, asked.starts, asked.labels, asked.name_bytes, &packet.hashes[i])
-        if asked.labels and view.exact.buckets:
-            lane_prefetch(view.exact.passing + ((packet.hashes[i].of[0] & view.exact.mask) >> 3))
-        if view.subtree.buckets:
-            for label in range(asked.labels):
-                lane_prefetch(view.subtree.passing + ((packet.hashes[i].of[label] & view.subtree.mask) >> 3))
-    packet.found = siphash13(state.secret, asked.key, asked.name_bytes + 3)
-    lane_prefetch(&state.store.buckets[packet.found & state.store.mask])
-
-
-cdef void look_ahead(State *state, Packet *packet) noexcept nogil:
-    """The next step: have the buckets fetched that the filters point to."""
-    cdef Question *asked = &packet.asked
-    cdef int i, label
-    cdef View *view
-    if packet.reading != READ_WELL:
-        return
-    for i in range(state.layer_count):
-        view = &state.layers[i].view
-        if asked.labels and view.exact.buckets and may_hold(&view.exact, packet.hashes[i].of[0]):
-            lane_prefetch(bucket_of(&view.exact, spread(packet.hashes[i].of[0])))
-        if view.subtree.buckets:
-            for label in range(asked.labels):
-                if may_hold(&view.subtree, packet.hashes[i].of[label]):
-                    lane_prefetch(bucket_of(&view.subtree, spread(packet.hashes[i].of[label])))
-    lane_prefetch(state.store.buckets[packet.found & state.store.mask])
-
-
-cdef Outcome answered(State *state, Packet *packet, const uint8_t *query, const Sender *sender, double now,
-                      uint8_t *out, int *size, Counts *counts, Wish *wish) noexcept nogil:
-    """One query's answer into `out`, which has ROOM octets."""
-    cdef Question *asked = &packet.asked
-    cdef Match match
-    cdef Judgement judgement = NO_MATCH
-    cdef Taught *taught
-    cdef Kept *kept
-    cdef bint exempt = False
-    cdef int i, kind
-    if packet.reading == READ_NOTHING:
-        counts.dropped += 1
-        return SILENCE
-    if packet.reading == READ_ODD or state.resting:
-        return TO_PYTHON
-    if state.has_clients and is_client(state, sender):
-        return TO_PYTHON
-    for i in range(state.layer_count):
-        judgement = match_name(&state.layers[i].view, asked.key, asked.starts, asked.labels, asked.name_bytes,
-                               &packet.hashes[i], state.hour, &match)
-        if judgement != NO_MATCH:
-            break
-    if judgement == UNSURE:
-        return TO_PYTHON
-    if judgement == A_MATCH:
-        taught = state.layers[i].taught[match.value & ((1 << GROUND_BITS) - 1)]
-        if taught == NULL:
-            wish.layer = <uint8_t>i
-            wish.ground = <uint32_t>(match.value & ((1 << GROUND_BITS) - 1)) + 1
-            return TO_PYTHON
-        if taught.kind == REFUSE:
-            size[0] = refusal(out, query, asked, taught, match.value)
-            if size[0] == 0:
-                return TO_PYTHON
-            counts.blocked += 1
-            counts.by_rule[match.ground.category % CATEGORIES][match.ground.action % ACTIONS] += 1
-            return limited(state, query, asked, sender, KIND_BLOCKED, now, out, size, counts)
-        if taught.kind != EXEMPT:
-            return TO_PYTHON
-        exempt = True
-    kept = look_up(&state.store, packet.found, asked.key, asked.name_bytes + 3)
-    if kept == NULL or kept.stripped or now - kept.stored >= kept.lifetime:
-        return TO_PYTHON
-    touch(&state.store, kept, <uint32_t>now)
-    if (message_of(kept)[3] & 15) == 2:
-        size[0] = kept_failure(out, query, asked)
-        counts.hits += 1
-        counts.failed += 1
-        return limited(state, query, asked, sender, KIND_ERROR, now, out, size, counts)
-    if not exempt:
-        if kept.judged != state.number:
-            kept.verdict = judged(state, kept)
-            kept.judged = state.number
-        if kept.verdict != CLEAN:
-            return TO_PYTHON
-    size[0] = kept_answer(out, query, asked, kept, now)
-    counts.hits += 1
-    counts.cached += 1
-    kind = message_of(kept)[3] & 15
-    kind = KIND_ANSWER if kind == 0 else KIND_NXDOMAIN if kind == NX else KIND_ERROR
-    return limited(state, query, asked, sender, kind, now, out, size, counts)
-
-
-cdef inline Outcome limited(State *state, const uint8_t *query, const Question *asked, const Sender *sender, int kind,
-                            double now, uint8_t *out, int *size, Counts *counts) noexcept nogil:
-    if not sender.network or not over(&state.limits, state.secret, sender.address, sender.network, kind, now):
-        return SEND
-    state.limits.slipped += 1
-    if state.limits.slipped % SLIP:
-        counts.unsent += 1
-        return SILENCE
-    counts.shortened += 1
-    size[0] = truncated(out, query, asked, FLAG_QR | FLAG_RA)
-    return SEND
-
-
-cdef uint8_t judged(State *state, Kept *kept) noexcept nogil:
-    """Does any rule, in force or not, speak of a name or an address in this answer?"""
-    cdef uint8_t *name = names_of(kept)
-    cdef uint8_t *end = name + kept.names_bytes
-    cdef uint8_t *address = addresses_of(kept)
-    cdef uint8_t starts[MAX_LABELS]
-    cdef Hashes hashes
-    cdef Match match
-    cdef View *view
-    cdef int labels, size, i, n
-    while name < end:
-        labels = 0
-        size = 0
-        while name[size]:
-            if labels == MAX_LABELS:
-                return MATCHED
-            starts[labels] = <uint8_t>size
-            labels += 1
-            size += name[size] + 1
-        size += 1
-        for i in range(state.layer_count):
-            view = &state.layers[i].view
-            hash_name(view, name, starts, labels, size, &hashes)
-            if match_name(view, name, starts, labels, size, &hashes, 0, &match) != NO_MATCH:
-                return MATCHED
-        name += size
-    if state.has_spans:
-        for n in range(kept.address_count):
-            for i in range(state.layer_count):
-                view = &state.layers[i].view
-                if holds_address(&view.ipv4 if address[0] == 4 else &view.ipv6, address + 1,
-                                 4 if address[0] == 4 else 16):
-                    return MATCHED
-            address += ADDRESS_BYTES
-    return CLEAN
-
-
-cdef bint is_client(State *state, const Sender *sender) noexcept nogil:
-    """Does any rule speak of who asks?"""
-    cdef int i
-    cdef View *view
-    for i in range(state.layer_count):
-        view = &state.layers[i].view
-        if sender.width and holds_address(&view.ipv4_clients if sender.width == 4 else &view.ipv6_clients,
-                                          sender.address, sender.width):
-            return True
-    return False
-
-
-cdef inline void see_sender(Sender *sender, const uint8_t *address, bint counted) noexcept nogil:
-    """From a sockaddr. Limits are for a /24 or a /56."""
-    if (<const unsigned short *>address)[0] == system.AF_INET:
-        sender.address, sender.width, sender.network = address + 4, 4, 3
-    else:
-        sender.address, sender.width, sender.network = address + 8, 16, 7
-    if not counted:
-        sender.network = 0
-
-
-cdef void send_odd(Batch *batch, int i, int size, const Wish *wish) noexcept nogil:
-    """To Python: what must be taught, the sender's address, the address it wrote to, and the packet."""
-    cdef uint8_t out[ODD_HEAD + ADDRESS_ROOM + CONTROL_ROOM + PACKET_BYTES]
-    cdef int address_bytes = batch.taken[i].msg_hdr.msg_namelen
-    cdef int control_bytes = <int>batch.taken[i].msg_hdr.msg_controllen if batch.wildcard else 0
-    cdef int at = ODD_HEAD
-    out[0] = wish.layer
-    out[1] = <uint8_t>address_bytes
-    out[2] = <uint8_t>control_bytes
-    out[3] = 0
-    memcpy(out + 4, &wish.ground, 4)
-    memset(out + 8, 0, 4)
-    memcpy(out + at, batch.addresses[i], address_bytes)
-    at += address_bytes
-    memcpy(out + at, batch.controls[i], control_bytes)
-    at += control_bytes
-    memcpy(out + at, batch.data[i], size)
-    batch.counts.odd += 1
-    if system.send(batch.odd, out, at + size, system.MSG_DONTWAIT) < 0:
-        batch.counts.lost += 1
-
-
-cdef void serve_batch(State *state, Batch *batch, int count) noexcept nogil:
-    cdef double before = monotonic(), after
-    cdef int i, sent, done, given = 0, odd = 0, size = 0
-    cdef Sender sender
-    cdef uint8_t odds[BATCH]
-    cdef Wish wishes[BATCH]
-    cdef Outcome outcome
-    system.pthread_mutex_lock(&state.lock)
-    for i in range(count):
-        ready(state, &batch.packets[i], batch.data[i], <int>batch.taken[i].msg_len)
-    for i in range(count):
-        look_ahead(state, &batch.packets[i])
-    for i in range(count):
-        see_sender(&sender, batch.addresses[i], not batch.local and state.limits.cost != 0)
-        wishes[odd].ground = 0
-        wishes[odd].layer = 0
-        outcome = answered(state, &batch.packets[i], batch.data[i], &sender, before, batch.out[given], &size,
-                           &batch.counts, &wishes[odd])
-        if outcome == SEND:
-            batch.given_parts[given].iov_len = size
-            batch.given[given].msg_hdr.msg_name = batch.addresses[i]
-            batch.given[given].msg_hdr.msg_namelen = batch.taken[i].msg_hdr.msg_namelen
-            if batch.wildcard:
-                answer_from(&batch.taken[i], &batch.given[given])
-            given += 1
-        elif outcome == TO_PYTHON:
-            odds[odd] = <uint8_t>i
-            odd += 1
-    system.pthread_mutex_unlock(&state.lock)
-    done = 0
-    while done < given:
-        sent = system.sendmmsg(batch.sock, batch.given + done, given - done, system.MSG_DONTWAIT)
-        # A client that cannot be reached costs its own answer only.
-        done += sent if sent > 0 else 1
-    for i in range(odd):
-        send_odd(batch, odds[i], <int>batch.taken[odds[i]].msg_len, &wishes[i])
-    if given:
-        after = monotonic() - before
-        i = 0
-        while i < DURATIONS - 1 and after > BOUNDS[i]:
-            i += 1
-        batch.counts.durations[i] += given
-        batch.counts.seconds += after * given
-
-
-cdef inline void answer_from(mmsghdr *taken, mmsghdr *given) noexcept nogil:
-    """The answer leaves from the address that was asked; by which interface is the routing table's choice."""
-    cdef system.cmsghdr *control = system.CMSG_FIRSTHDR(&taken.msg_hdr)
-    given.msg_hdr.msg_control = taken.msg_hdr.msg_control
-    given.msg_hdr.msg_controllen = taken.msg_hdr.msg_controllen
-    if control != NULL and control.cmsg_level == system.IPPROTO_IP and control.cmsg_type == system.IP_PKTINFO:
-        (<system.in_pktinfo *>system.CMSG_DATA(control)).ipi_ifindex = 0
+from resolver.lane.state cimport (
+    ACTIONS,
+    CATEGORIES,
+    DURATIONS,
+    MAX_LAYERS,
+    MOST_TAUGHT_BYTES,
+    PACKET_BYTES,
+    SEND,
+    SILENCE,
+    SLIP,
+    Batch,
+    Counts,
+    Layer,
+    Outcome,
+    Packet,
+    Sender,
+    State,
+    Wish,
+)
 
 
 cdef class Lane:
@@ -439,9 +77,9 @@ cdef class Lane:
 
     cdef State state
     cdef Counts own  # of `answer`
-    cdef list batches
+    cdef list counted
     cdef list buffers
-    cdef volatile bint stopping
+    cdef bint stopping
 
     def __cinit__(self, Py_ssize_t cache_bytes, bytes secret, double per_second=0, double burst=4.0,
                   Py_ssize_t networks=32768):
@@ -459,7 +97,7 @@ cdef class Lane:
         if not open_store(&self.state.store, cache_bytes) or self.state.limits.seats == NULL:
             raise MemoryError
         self.state.number = 1
-        self.batches = []
+        self.counted = []
         self.buffers = []
 
     def __dealloc__(self):
@@ -481,38 +119,62 @@ cdef class Lane:
         cdef Counted counted = Counted()
         if batch == NULL:
             raise MemoryError
-        counted.batch = batch
+        counted.memory, counted.counts = batch, &batch.counts
         batch.sock, batch.odd, batch.local, batch.wildcard = sock, odd, local, wildcard
-        self.batches.append(counted)
+        self.counted.append(counted)
         with nogil:
-            self._serve(batch)
+            open_batch(batch)
+            receive(&self.state, batch, &self.stopping)
 
-    cdef void _serve(self, Batch *batch) noexcept nogil:
-        cdef int i, count
-        for i in range(BATCH):
-            batch.taken_parts[i].iov_base = batch.data[i]
-            batch.taken_parts[i].iov_len = PACKET_BYTES
-            batch.taken[i].msg_hdr.msg_iov = &batch.taken_parts[i]
-            batch.taken[i].msg_hdr.msg_iovlen = 1
-            batch.taken[i].msg_hdr.msg_name = batch.addresses[i]
-            batch.given_parts[i].iov_base = batch.out[i]
-            batch.given[i].msg_hdr.msg_iov = &batch.given_parts[i]
-            batch.given[i].msg_hdr.msg_iovlen = 1
-            batch.taken[i].msg_hdr.msg_namelen = ADDRESS_ROOM
-        count = 0
-        while not self.stopping:
-            for i in range(count):
-                batch.taken[i].msg_hdr.msg_namelen = ADDRESS_ROOM
-            if batch.wildcard:
-                for i in range(BATCH):
-                    batch.taken[i].msg_hdr.msg_control = batch.controls[i]
-                    batch.taken[i].msg_hdr.msg_controllen = CONTROL_ROOM
-            count = system.recvmmsg(batch.sock, batch.taken, BATCH, system.MSG_WAITFORONE, NULL)
-            if count <= 0:
-                # The timeout, a signal, or the error of an earlier answer: all the same, wait again.
-                count = 0
-                continue
-            serve_batch(&self.state, batch, count)
+    def ask(self, list addresses, bint authentic):
+        """Who is asked for what nobody knows: sockaddrs of upstreams. `authentic`: AD is asked for and believed."""
+        cdef int i
+        cdef Upstream *upstream
+        for i, address in enumerate(addresses[:MOST_UPSTREAMS]):
+            upstream = &self.state.flights.upstreams[i]
+            upstream.address_bytes = min(ADDRESS_ROOM, len(address))
+            memcpy(upstream.address, <const char *><bytes>address, upstream.address_bytes)
+            upstream.up = upstream.keeps_case = True
+            upstream.wait, upstream.rtt = 1.0, 0.2
+        self.state.flights.authentic = authentic
+        self.state.flights.upstream_count = min(MOST_UPSTREAMS, len(addresses))
+
+    def forward(self):
+        """Hear the upstreams given to `ask`, until `stop`. To be called in a thread."""
+        cdef Back *back = <Back *>calloc(1, sizeof(Back))
+        cdef Counted counted = Counted()
+        if back == NULL:
+            raise MemoryError
+        counted.memory, counted.counts = back, &back.counts
+        self.counted.append(counted)
+        back.epoll = system.epoll_create1(system.EPOLL_CLOEXEC)
+        if back.epoll < 0:
+            raise OSError("no epoll")
+        with nogil:
+            forward(&self.state, back, &self.stopping)
+            system.close(back.epoll)
+
+    def steer(self, int upstream, bint up, bint keeps_case, double wait):
+        """What is known of an upstream by now; `wait`: seconds until Python tries again. Gives its round trip time."""
+        cdef Upstream *known = &self.state.flights.upstreams[upstream]
+        with nogil:
+            system.pthread_mutex_lock(&self.state.lock)
+        known.up, known.keeps_case, known.wait = up, keeps_case, wait
+        system.pthread_mutex_unlock(&self.state.lock)
+        return known.rtt
+
+    def upstreams(self):
+        """(answered, lost, refused) of each."""
+        cdef int i
+        return [
+            (self.state.flights.upstreams[i].answered, self.state.flights.upstreams[i].lost,
+             self.state.flights.upstreams[i].refused)
+            for i in range(MOST_UPSTREAMS)
+        ]
+
+    def flying(self):
+        """How many questions are on their way."""
+        return self.state.flights.flying
 
     def stop(self):
         """`serve` returns at its next timeout or packet."""
@@ -733,17 +395,24 @@ cdef class Lane:
         """What all threads have counted: numbers by name, `by_rule` by (category, action), `durations` by bound."""
         cdef Counted counted
         cdef dict total = dict.fromkeys(
-            ("blocked", "cached", "failed", "dropped", "hits", "odd", "lost", "shortened", "unsent"), 0)
+            (
+            "blocked", "cached", "failed", "forwarded", "shed", "dropped", "hits", "misses", "near_misses", "odd",
+            "lost", "shortened", "unsent",
+        ), 0)
         cdef dict by_rule = {}
         cdef list durations = [0] * DURATIONS
         cdef double seconds = 0
         cdef Counts *one
-        for counted in [None, *self.batches]:
-            one = &self.own if counted is None else &counted.batch.counts
+        for counted in [None, *self.counted]:
+            one = &self.own if counted is None else counted.counts
             total["blocked"] += one.blocked
             total["cached"] += one.cached
             total["failed"] += one.failed
+            total["forwarded"] += one.forwarded
+            total["shed"] += one.shed
             total["dropped"] += one.dropped
+            total["misses"] += one.misses
+            total["near_misses"] += one.near_misses
             total["hits"] += one.hits
             total["odd"] += one.odd
             total["lost"] += one.lost
@@ -784,15 +453,50 @@ cdef class Lane:
             system.pthread_mutex_unlock(&self.state.lock)
         if outcome == SEND:
             return out[:size]
+        # A question for an upstream is Python's, too, where no thread is there to ask.
         return None if outcome == SILENCE else (wish.layer, wish.ground)
 
 
+    def believe(self, bytes query, bytes message):
+        """What is kept of an upstream's answer to that query: (message, ttls, lifetime, names, addresses), or None."""
+        cdef Question asked
+        cdef int lifetime = 0
+        cdef const uint8_t *data = query
+        cdef const uint8_t *said = message
+        cdef Reader *reader = <Reader *>calloc(1, sizeof(Reader))
+        cdef Writer *writer = <Writer *>calloc(1, sizeof(Writer))
+        cdef Kept *kept = NULL
+        try:
+            if reader == NULL or writer == NULL:
+                raise MemoryError
+            if read_question(data, len(query), &asked) != READ_WELL or len(message) < 12 + asked.size:
+                return None
+            if read_answer(said, len(message), &asked, reader, writer, &lifetime) != BELIEVED:
+                return None
+            kept = new_answer(&asked, writer, lifetime, 0)
+            if kept == NULL:
+                raise MemoryError
+            pairs = tuple([(ttls_of(kept)[2 * i], ttls_of(kept)[2 * i + 1]) for i in range(kept.ttl_count)])
+            found = [
+                (addresses_of(kept)[i * ADDRESS_BYTES],
+                 addresses_of(kept)[i * ADDRESS_BYTES + 1:
+                                    i * ADDRESS_BYTES + (5 if addresses_of(kept)[i * ADDRESS_BYTES] == 4 else 17)])
+                for i in range(kept.address_count)
+            ]
+            return (message_of(kept)[:kept.message_bytes], pairs, lifetime, names_of(kept)[:kept.names_bytes], found)
+        finally:
+            free(reader)
+            free(writer)
+            free(kept)
+
+
 cdef class Counted:
-    """Buffers of a thread; what it counted is wanted after it has ended."""
-    cdef Batch *batch
+    """The memory of a thread; what it counted is wanted after it has ended."""
+    cdef void *memory
+    cdef Counts *counts
 
     def __dealloc__(self):
-        free(self.batch)
+        free(self.memory)
 
 
 cdef class Held:
@@ -826,8 +530,9 @@ cdef int view_of(View *view, Held held, uint32_t prime, tuple places) except -1:
     cdef uint64_t power = 1
     cdef int i
     for offset, length in places:
-        if offset + length > size:
-            raise ValueError("a section ends outside the image")
+        # They begin at multiples of 64 octets (`resolver.image`), so numbers in them can be read in place.
+        if offset + length > size or offset % 64:
+            raise ValueError("a section does not stand in the image as it should")
     if prime < 2:
         raise ValueError("no prime")
     view.prime = prime

@@ -7,15 +7,17 @@ the sender's sockaddr, the control message that says which of our addresses was 
 import socket
 from collections.abc import Callable
 from struct import Struct
+from time import monotonic
 from typing import Any
 
 from resolver.server import DatagramClient, DatagramListener, Edge
 
-_head = Struct("=BBBxI4x")
+_head = Struct("=BBBBI4x")
 _port = Struct("!H")
 _ipv6 = Struct("=I16sI")
 _control = Struct("=Qii")
 MOST_BYTES = 8192
+_AN_ANSWER = 1
 # A burst that Python cannot take at once; what is beyond is lost, as in the buffer of any socket.
 ROOM_BYTES = 1 << 20
 
@@ -41,7 +43,12 @@ class OddListener(DatagramListener):
     def following(self) -> tuple[bytes, DatagramClient]:
         """The next packet; raises OSError when there is none."""
         data = self.odd.recv(MOST_BYTES)
-        layer, address_bytes, control_bytes, ground = _head.unpack_from(data)
+        layer, address_bytes, control_bytes, kind, ground = _head.unpack_from(data)
+        while kind == _AN_ANSWER:
+            start = _head.size + ground
+            self._edge.session.adopt(data[_head.size : start], layer, data[start:], monotonic())
+            data = self.odd.recv(MOST_BYTES)
+            layer, address_bytes, control_bytes, kind, ground = _head.unpack_from(data)
         start = _head.size + address_bytes
         address = socket_address(data[_head.size : start])
         end = start + control_bytes

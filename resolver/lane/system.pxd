@@ -13,11 +13,31 @@ cdef extern from *:
     #include <errno.h>
     #include <fcntl.h>
     #include <string.h>
+    #include <unistd.h>
+    #include <sys/epoll.h>
+    #include <sys/random.h>
     #define lane_prefetch(p) __builtin_prefetch(p)
     #define lane_load16(p) ((uint16_t)((p)[0] << 8 | (p)[1]))
     """
     void lane_prefetch(const void *) noexcept nogil
     uint16_t lane_load16(const uint8_t *) noexcept nogil
+
+cdef extern from "<sys/random.h>" nogil:
+    ssize_t getrandom(void *, size_t, unsigned int)
+
+cdef extern from "<sys/epoll.h>" nogil:
+    cdef union epoll_data:
+        uint64_t u64
+    cdef struct epoll_event:
+        uint32_t events
+        epoll_data data
+    int epoll_create1(int)
+    int epoll_ctl(int, int, int, epoll_event *)
+    int epoll_wait(int, epoll_event *, int, int)
+    int EPOLLIN, EPOLL_CTL_ADD, EPOLL_CLOEXEC
+
+cdef extern from "<unistd.h>" nogil:
+    int close(int)
 
 cdef extern from "<sys/uio.h>" nogil:
     cdef struct iovec:
@@ -49,7 +69,13 @@ cdef extern from "<sys/socket.h>" nogil:
     int recvmmsg(int, mmsghdr *, unsigned int, int, timespec_ *)
     int sendmmsg(int, mmsghdr *, unsigned int, int)
     ssize_t send(int, const void *, size_t, int)
-    int MSG_WAITFORONE, MSG_DONTWAIT, MSG_TRUNC, AF_INET, AF_INET6
+    ssize_t recv(int, void *, size_t, int)
+    int socket(int, int, int)
+    cdef struct sockaddr:
+        pass
+    int bind(int, const sockaddr *, socklen_t)
+    int connect(int, const sockaddr *, socklen_t)
+    int MSG_WAITFORONE, MSG_DONTWAIT, MSG_TRUNC, AF_INET, AF_INET6, SOCK_DGRAM, SOCK_NONBLOCK, SOCK_CLOEXEC
     cmsghdr *CMSG_FIRSTHDR(msghdr *)
     cmsghdr *CMSG_NXTHDR(msghdr *, cmsghdr *)
     unsigned char *CMSG_DATA(cmsghdr *)

@@ -75,7 +75,7 @@ class Lane:
         self.counters = Counters()
         rng = SystemRandom()
         self._hour = hours(datetime.now(UTC))
-        self.lane = new_lane(settings.lane, settings.config, rng.randbytes(SECRET_BYTES))
+        self.lane = new_lane(settings.lane, settings.config, rng.randbytes(SECRET_BYTES), settings.upstreams)
         self.session = Session(EMPTY, self._hour, settings.config, rng, self.counters, self.lane.kept, self.lane.limits)
         self.upstreams = Upstreams(reactor, settings.upstreams, rng)
         self.edge = Edge(self.session, self.upstreams, reactor, log)
