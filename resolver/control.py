@@ -35,6 +35,7 @@ from resolver.frames import (
 from resolver.image import keep, new_memory, seal
 from resolver.loading import Origin
 from resolver.rights import end_with_parent
+from resolver.zones.keeping import Keepers
 
 POLL_SECONDS = 0.5
 CLOCK_SECONDS = 5.0
@@ -47,6 +48,8 @@ def watch(origin: Origin, pair: socket.socket) -> None:
     store = Store(origin.state) if origin.state is not None else None
     token = _token(origin, store)
     held: dict[str, int] = {}
+    keepers = Keepers(origin.zones, origin.zone_state, pair.fileno())
+    keepers.look_after()
     _load(origin, pair, held)
     clock_at = 0.0
     while True:
@@ -57,7 +60,9 @@ def watch(origin: Origin, pair: socket.socket) -> None:
         if select.select([pair], [], [], POLL_SECONDS)[0]:
             if not pair.recv(16):
                 return
+            keepers.wake()
             _load(origin, pair, held)
+        keepers.look_after()
         # What has vanished is nothing new.
         new = tuple(was if now is None else now for was, now in zip(token, _token(origin, store), strict=True))
         if new != token:

@@ -33,7 +33,8 @@ _head = Struct("!Ic")
 class ZoneLoaded:
     """A foreign zone: its SOA's serial, its rules, records left out by reason (`zones.meaning.REASONS`).
 
-    `changed_at`: when its records came (seconds since 1970), 0 where older ones are in force. `problem`: why they are.
+    `changed_at`: when its records came (seconds since 1970), 0 where older ones are in force. `problem`: why no newer
+    ones are to be had. `checked`: the file whose time is when its primary was last heard, "" without one.
     """
 
     name: str
@@ -43,6 +44,7 @@ class ZoneLoaded:
     policy: str
     changed_at: float = 0.0
     problem: str = ""
+    checked: str = ""
 
     def as_log(self) -> dict[str, object]:
         """What the log says of it."""

@@ -95,10 +95,10 @@ def read_settings(path: Path) -> Settings:
     try:
         data = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
-        raise _rejected(path, _("it cannot be read: {why}").format(why=error.strerror)) from None
+        raise rejected(path, _("it cannot be read: {why}").format(why=error.strerror)) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise _rejected(path, _("it is not TOML: {why}").format(why=error)) from None
-    faults = _Faults()
+        raise rejected(path, _("it is not TOML: {why}").format(why=error)) from None
+    faults = Faults()
     faults.unknown("", data, {"zone", "secondary", "catalog"})
     catalog = faults.read("catalog", lambda: _zone_name(str(data["catalog"]))) if "catalog" in data else None
     zones = [_zone(faults, *one) for one in faults.sections(data, "zone")]
@@ -110,7 +110,7 @@ def read_settings(path: Path) -> Settings:
     pins = [one.certificate.hex() for one in secondaries if one and one.certificate]
     faults.shared("secondary", pins, _("two secondaries share the certificate with the pin {value}"))
     if faults.found:
-        raise _rejected(path, _("it has faults"), faults.found)
+        raise rejected(path, _("it has faults"), faults.found)
     return Settings(tuple(filter(None, zones)), tuple(filter(None, secondaries)), catalog)
 
 
@@ -130,8 +130,8 @@ def pin(der: bytes) -> bytes:
     return made.finalize()
 
 
-class _Faults:
-    """Gathers what is wrong while the rest is read on."""
+class Faults:
+    """Of a settings file; gathers what is wrong while the rest is read on."""
 
     def __init__(self) -> None:
         self.found: list[Problem] = []
@@ -177,7 +177,7 @@ class _Faults:
             self.add(place, why.format(value=value))
 
 
-def _zone(faults: _Faults, place: str, name: str, values: dict[str, Any]) -> Zone | None:
+def _zone(faults: Faults, place: str, name: str, values: dict[str, Any]) -> Zone | None:
     faults.unknown(place, values, _ZONE_WORDS)
     flavour = values.get("flavour", "full")
     if flavour not in FLAVOURS:
@@ -206,20 +206,21 @@ def _categories(flavour: object) -> frozenset[Category]:
     return frozenset(map(Category, words))
 
 
-def _secondary(faults: _Faults, place: str, name: str, values: dict[str, Any], folder: Path) -> Secondary | None:
+def _secondary(faults: Faults, place: str, name: str, values: dict[str, Any], folder: Path) -> Secondary | None:
     faults.unknown(place, values, _SECONDARY_WORDS)
     addresses = frozenset(faults.texts(place, values, "address", _address))
     notify = tuple(faults.texts(place, values, "notify", _endpoint))
-    key = _key(faults, place, values, folder)
+    key = read_key(faults, place, values, folder)
     certificate = None
     if "certificate" in values:
-        certificate = faults.read(f"{place}.certificate", lambda: _pin_of(folder, values["certificate"]))
+        certificate = faults.read(f"{place}.certificate", lambda: read_pin(folder, values["certificate"]))
     if not (values.get("address") or values.keys() & {"key", "algorithm", "secret_file", "certificate"}):
         faults.add(place, _("it needs an address, a key or a certificate"))
     return Secondary(name, addresses, notify, key, certificate)
 
 
-def _key(faults: _Faults, place: str, values: dict[str, Any], folder: Path) -> dns.tsig.Key | None:
+def read_key(faults: Faults, place: str, values: dict[str, Any], folder: Path) -> dns.tsig.Key | None:
+    """The TSIG key of a section, from `key`, `algorithm` and `secret_file`; what is wrong with it is noted."""
     if "key" not in values:
         if values.keys() & {"algorithm", "secret_file"}:
             faults.add(place, _('a secret needs the name of its key: key = "..."'))
@@ -251,7 +252,8 @@ def _secret(folder: Path, file: object) -> bytes:
     return secret
 
 
-def _pin_of(folder: Path, file: object) -> bytes:
+def read_pin(folder: Path, file: object) -> bytes:
+    """The pin of the certificate in a file; raises ValueError."""
     from cryptography.hazmat.primitives.serialization import Encoding
     from cryptography.x509 import load_pem_x509_certificate
 
@@ -289,7 +291,8 @@ def _endpoint(text: str) -> tuple[str, int]:
         raise ValueError(_("«{text}» is not ADDRESS:PORT, such as 192.0.2.53:53").format(text=text)) from None
 
 
-def _rejected(path: Path, why: str, problems: list[Problem] | None = None) -> Rejected:
+def rejected(path: Path, why: str, problems: list[Problem] | None = None) -> Rejected:
+    """The one error for a settings file that cannot be used."""
     return Rejected(
         _("{path}: {why}").format(path=path, why=why),
         rule="zone.settings",

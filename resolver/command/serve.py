@@ -15,7 +15,7 @@ from feeds.errors import Rejected
 from feeds.language import _
 from feeds.store import DEFAULT_PATH
 from resolver.command.addresses import AddressPort, NameOrRoot, is_loopback, label
-from resolver.command.zones import with_policies, zone_options
+from resolver.command.zones import foreign_zones, zone_options
 from resolver.lane import AUTO, LANES, chosen
 from resolver.limiting import ANSWERS_PER_SECOND
 from resolver.loading import Origin
@@ -109,6 +109,7 @@ def serve(
     plain: Path | None,
     zones: tuple[ForeignZone, ...],
     zone_policies: tuple[tuple[str, str], ...],
+    zone_settings: Path | None,
     zone_state: Path,
     listen: tuple[Address, ...],
     tls: tuple[Address, ...],
@@ -154,7 +155,7 @@ def serve(
                 plain,
                 exceptions,
                 version("blocker"),
-                with_policies(zones, zone_policies),
+                foreign_zones(zones, zone_policies, zone_settings),
                 zone_state,
             ),
             listen=listen,

@@ -5,7 +5,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -17,6 +17,7 @@ from resolver.frames import ZoneLoaded
 from resolver.image import About, Image, fetch, freshness, new_memory
 from resolver.making import built, digest, unreadable
 from resolver.policy import Ground, Source
+from resolver.zones.copies import read_copy
 from resolver.zones.master import read_master
 from resolver.zones.meaning import Meaning, override_of
 from resolver.zones.settings import ForeignZone
@@ -44,10 +45,16 @@ def load_zone(zone: ForeignZone, folder: Path | None, program: str, memory: int,
 
     Raises a Failure only where a file that the operator named cannot be used and nothing was there before.
     """
+    made = _loaded(zone, folder, program, memory, held)
+    checked, problem = zone.checked(folder), made.loaded.problem or zone.problem(folder)
+    return replace(made, loaded=replace(made.loaded, problem=problem, checked=str(checked or "")))
+
+
+def _loaded(zone: ForeignZone, folder: Path | None, program: str, memory: int, held: int | None) -> MadeZone:
     source, kept = zone.source(folder), zone.kept(folder)
     try:
         if source is None or (zone.path is None and not source.exists()):
-            raise Unavailable(_("it has not been transferred yet"))
+            raise Unavailable(zone.problem(folder) or _("it has not been transferred yet"))
         made_from = freshness(program, "zone", f"{zone.name} {zone.policy} {digest(source)}")
         at = source.stat().st_mtime
         if not zone.enforced:
@@ -106,7 +113,7 @@ def _compiled(zone: ForeignZone, source: Path, made_from: bytes, memory: int) ->
 
 
 def _records(zone: ForeignZone, file: BinaryIO, skipped: Counter[str]) -> Iterator[Record]:
-    return read_master(file, zone.wire, skipped)
+    return read_master(file, zone.wire, skipped) if zone.path is not None else read_copy(file)
 
 
 @contextmanager

@@ -1,12 +1,20 @@
 """What Prometheus is shown of foreign zones; their names are settings of the operator's, not names that are blocked."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from resolver.frames import ZoneLoaded
 
 TRIGGERS = ("qname", "ip", "client-ip")
+
+
+def _checked_at(zone: ZoneLoaded) -> float:
+    try:
+        return Path(zone.checked).stat().st_mtime if zone.checked else 0.0
+    except OSError:
+        return 0.0
 
 
 def zone_metrics(zones: Iterable[ZoneLoaded], met: Mapping[tuple[str, str, str], int]) -> Iterator[Metric]:
@@ -18,7 +26,8 @@ def zone_metrics(zones: Iterable[ZoneLoaded], met: Mapping[tuple[str, str, str],
         ("serial", "Serial of the zone's SOA record; 0 while there is none.", lambda zone: zone.serial),
         ("rules", "Rules of the zone.", lambda zone: zone.rules),
         ("changed_timestamp_seconds", "When the records in force came; 0 if unknown.", lambda zone: zone.changed_at),
-        ("stale", "1 while older records stay in force, since the new ones cannot be used.", lambda z: bool(z.problem)),
+        ("checked_timestamp_seconds", "When its primary was last heard; 0 for a file.", _checked_at),
+        ("stale", "1 while older records stay in force, since no newer ones are to be had.", lambda z: bool(z.problem)),
     )
     for name, text, read in gauges:
         family = GaugeMetricFamily(f"blocker_dns_zone_{name}", text, labels=["zone"])

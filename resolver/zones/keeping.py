@@ -1,0 +1,128 @@
+"""The processes that keep transferred zones up to date, one for each; only files tell others what they did.
+
+They ask at the times that the zone's SOA names, within bounds of ours, and at once when the operator reloads. A primary
+that hangs holds up nothing but its own zone.
+"""
+
+import os
+import select
+import signal
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from random import SystemRandom
+from typing import Final
+
+import structlog
+
+from feeds import durable
+from feeds.errors import Failure
+from resolver.rights import call_process, end_with_parent
+from resolver.zones.pulling import Pulled, pull
+from resolver.zones.settings import MAX_PROBLEM_CHARACTERS, ForeignZone
+
+LEAST_SECONDS: Final = 10
+MOST_SECONDS: Final = 3600
+FIRST_RETRY_SECONDS: Final = 10
+RESTART_SECONDS: Final = 5.0  # at least, between two starts of one keeper
+
+
+@dataclass(slots=True, eq=False)
+class _Keeper:
+    zone: ForeignZone
+    process: int = 0
+    pipe: int = -1
+    due: float = 0.0
+
+
+class Keepers:
+    """All of them, as the control process sees them. `inherited`: its descriptor that is no business of theirs."""
+
+    def __init__(self, zones: Iterable[ForeignZone], folder: Path | None, inherited: int) -> None:
+        self._folder = folder
+        self._inherited = inherited
+        self._keepers = [_Keeper(zone) for zone in zones if zone.primary is not None and folder is not None]
+
+    def look_after(self) -> None:
+        """Start those that do not run, though none twice in a short time."""
+        for keeper in self._keepers:
+            if keeper.pipe >= 0 and os.waitpid(keeper.process, os.WNOHANG)[0]:
+                os.close(keeper.pipe)
+                keeper.pipe = -1
+            if keeper.pipe < 0 and time.monotonic() >= keeper.due:
+                keeper.due = time.monotonic() + RESTART_SECONDS
+                self._start(keeper)
+
+    def wake(self) -> None:
+        """Let all ask their primaries now."""
+        for keeper in self._keepers:
+            with suppress(OSError):
+                if keeper.pipe >= 0:
+                    os.write(keeper.pipe, b"!")
+
+    def _start(self, keeper: _Keeper) -> None:
+        reading, writing = os.pipe()
+        keeper.process = os.fork()
+        if keeper.process == 0:
+            status = 1
+            try:
+                end_with_parent(signal.SIGKILL)
+                call_process("blocker-zone")
+                for descriptor in (self._inherited, writing, *(one.pipe for one in self._keepers if one.pipe >= 0)):
+                    os.close(descriptor)
+                keep_zone(keeper.zone, self._folder or Path(), reading, structlog.get_logger().msg)
+                status = 0
+            finally:
+                os._exit(status)
+        os.close(reading)
+        keeper.pipe = writing
+
+
+def keep_zone(zone: ForeignZone, folder: Path, wake: int, log: Callable[..., object]) -> None:
+    """Until the other end of the pipe `wake` is closed; an octet in it means: ask now."""
+    os.nice(5)
+    random = SystemRandom()
+    retry, told = FIRST_RETRY_SECONDS, ""
+    while True:
+        problem, pulled = _pulled(zone, folder)
+        if pulled is not None:
+            retry = pulled.retry
+            if pulled.changed:
+                log("zone_transferred", zone=zone.name, serial=pulled.serial)
+        if problem != told:
+            told = problem
+            log("zone_not_transferred" if problem else "zone_transferred_again", zone=zone.name, why=problem)
+        wait = min(max(pulled.refresh if pulled is not None else retry, LEAST_SECONDS), MOST_SECONDS)
+        # Up to a tenth sooner, so that not all resolvers ask at once (RFC 1035 has them all start together).
+        if select.select([wake], [], [], wait * random.uniform(0.9, 1.0))[0] and not os.read(wake, 64):
+            return
+
+
+def _pulled(zone: ForeignZone, folder: Path) -> tuple[str, Pulled | None]:
+    """Why there is nothing new, if so, and what there is; both noted where others look."""
+    source, checked = zone.source(folder), zone.checked(folder)
+    if source is None or checked is None:
+        raise ValueError(zone.name)
+    pulled, problem = None, ""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        pulled = pull(zone, source)
+    except Failure as failure:
+        problem = failure.what
+    except OSError as error:
+        problem = f"{error.filename or folder}: {error.strerror or error}"
+    try:
+        _note(checked, problem[:MAX_PROBLEM_CHARACTERS], pulled is not None)
+    except OSError as error:
+        problem = problem or f"{checked}: {error.strerror or error}"
+    return problem, pulled
+
+
+def _note(checked: Path, problem: str, heard: bool) -> None:
+    before = checked.stat().st_mtime if checked.exists() else 0.0
+    if not checked.exists() or checked.read_text("utf-8") != problem:
+        durable.write(checked, problem.encode())
+    moment = time.time() if heard else before
+    os.utime(checked, (moment, moment))
