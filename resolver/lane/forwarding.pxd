@@ -29,8 +29,8 @@ from resolver.lane.state cimport BATCH, PACKET_BYTES, SEND, Counts, Outbox, Send
 from resolver.lane.system cimport epoll_event, monotonic, sockaddr
 
 cdef enum:
-    READY_LOW = 32  # so many sockets wait, or more are opened
-    OPENED_AT_ONCE = 16
+    READY_LOW = 64  # so many sockets wait, or more are opened
+    OPENED_AT_ONCE = 64
     PORT_TRIES = 8
     FIRST_PORT = 1024
     LOOK_MS = 20  # how often flights are looked through for those to give up

@@ -9,6 +9,7 @@ from resolver.lane.answers cimport EDE_NOT_READY, failure
 from resolver.lane.flights cimport (
     ADDRESS_ROOM,
     CONTROL_ROOM,
+    MOST_FLIGHTS,
     MOST_WAITERS,
     Flight,
     Upstream,
@@ -136,7 +137,7 @@ cdef inline Outcome forwarded(State *state, Batch *batch, int i, const Sender *s
         if index < 0 or flight == NULL:
             free(waiter)
             batch.counts.misses -= 1
-            if index >= 0 and state.flights.flying >= state.flights.opened:
+            if index >= 0 and upstream.sockets >= MOST_FLIGHTS // state.flights.upstream_count:
                 # All that may be on their way are.
                 batch.counts.misses += 1
                 return shed(state, batch, i, sender, now, out, size)
