@@ -40,10 +40,10 @@ def released(fate: Fate) -> int:
 
 def turns(result: Result) -> list[tuple[int, int]]:
     """At each socket: how many times its answers went over to the other kind of release, and to how many serials."""
-    found = []
-    for socket in sorted({fate.socket for fate in result.fates}):
+    found, fates = [], result.fates
+    for socket in sorted({fate.socket for fate in fates}):
         kinds, serials = [], []
-        for fate in result.fates:
+        for fate in fates:
             if fate.socket == socket and not fate.lost:
                 kinds.append(released(fate))
                 if fate.serial and (not serials or serials[-1] != fate.serial):
@@ -82,7 +82,7 @@ def swapped_under_load(tmp_path: Path, swaps: int, seconds: float) -> None:
             took = time.monotonic() - start
             result = sender.result()
     found = turns(result)
-    slow = sum(not fate.lost and fate.latency > 1000 * GOAL_MS for fate in result.fates)
+    slow = result.slower(GOAL_MS)
     per_release = Counter(fate.serial for fate in result.fates if fate.serial)
     print(f"{swaps} swaps in {took:.1f} s at {rate:.0f} queries a second: {result.text()}; {slow} above {GOAL_MS} ms; "
           f"turns and serials by socket: {found}")  # fmt: skip

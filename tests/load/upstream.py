@@ -8,13 +8,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from struct import pack
 
 from feeds.message.building import encode_name, encode_record, soa_rdata
 from tests.resolver.live import free_port
 
+SO_RCVBUFFORCE = 33
 ROOT = Path(__file__).parent.parent.parent
 ADDRESS = encode_record(b"\xc0\x0c", 1, 3600, b"\xc0\0\2\1")
 # The root's, since every name is below it.
@@ -31,6 +32,10 @@ def answer(data: bytes) -> bytes:
 
 def serve(port: int) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        # A resolver asks in bursts, and what does not fit is lost.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
+        with suppress(PermissionError):
+            sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 8 << 20)
         sock.bind(("127.0.0.1", port))
         while True:
             data, client = sock.recvfrom(4096)
