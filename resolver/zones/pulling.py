@@ -105,7 +105,18 @@ def _transfer(origin: dns.name.Name, path: Path, primary: Primary, address: Addr
         text = f". . {have} 0 0 0 0"
         query.authority.append(dns.rrset.from_text(origin, 0, dns.rdataclass.IN, dns.rdatatype.SOA, text))
     copy = _Copy(origin, path)
-    with _Stream(primary, address) as stream, dns.xfr.Inbound(copy, kind, have) as inbound:  # type: ignore[arg-type]
+    try:
+        _receive(query, copy, primary, address, have)
+        copy.finish()
+    finally:
+        copy.rollback()
+
+
+def _receive(
+    query: dns.message.QueryMessage, copy: "_Copy", primary: Primary, address: Address, have: int | None
+) -> None:
+    inbound: Any = dns.xfr.Inbound(copy, query.question[0].rdtype, have)  # type: ignore[arg-type]
+    with _Stream(primary, address) as stream:
         stream.ask(query)
         context, first, done = None, True, False
         while not done:
@@ -159,6 +170,10 @@ class _Copy:
         [self._soa] = _records(name, rdataset)
 
     def commit(self) -> None:
+        """Nothing yet: what comes behind the closing SOA in its message would be noticed only afterwards."""
+
+    def finish(self) -> None:
+        """Put it in the place of the old one."""
         soa = self._soa
         if soa is None:
             raise Untrusted(_("the transfer has no SOA record"))
@@ -168,6 +183,7 @@ class _Copy:
         self._writing = None
 
     def rollback(self) -> None:
+        """Leave the old one; nothing after `finish`."""
         if self._writing is not None:
             self._writing.discard()
             self._writing = None
