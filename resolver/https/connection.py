@@ -149,7 +149,9 @@ class HttpsConnection(BoundedConnection):
     def _finish(self) -> None:
         """Close once all that was written has gone out."""
         if not self._finished:
+            # The client is still read from, or TCP would take our last words back; what it says is forgotten.
             self._finished = True
+            self._exchange.end()
             self._end_soon()
             self.transport.unregisterProducer()
             self.transport.loseConnection()

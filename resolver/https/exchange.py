@@ -89,8 +89,9 @@ class Exchange:
         return not (self._bodies or self._asked or self._unsent)
 
     def feed(self, data: bytes) -> None:
-        """Octets from the client; `step` looks at them."""
-        self._frames.feed(data)
+        """Octets from the client; `step` looks at them. What comes after the end is forgotten."""
+        if not self.ended:
+            self._frames.feed(data)
 
     def step(self) -> list[Query] | None:
         """The queries that the next frame completes; None when there is no whole frame."""
@@ -103,14 +104,14 @@ class Exchange:
             queries = [self._happened(event) for event in self._http2.receive_data(frame)]
         except NotHttp2 as other:
             self._http2.clear_outbound_data_buffer()
-            self._end(_HTTP_1 if other.start[:1].isalpha() else b"")
+            self.end(_HTTP_1 if other.start[:1].isalpha() else b"")
             return None
         except Unbearable as fault:
-            self._end(self._goaway(fault.code))
+            self.end(self._goaway(fault.code))
             return None
         except ProtocolError:
             # h2 has put GOAWAY and its reason among the octets to send.
-            self._end()
+            self.end()
             return None
         return [query for query in queries if query is not None]
 
@@ -144,6 +145,13 @@ class Exchange:
             self._leaving = True
             self._last += self._goaway(NO_ERROR)
 
+    def end(self, last: bytes = b"") -> None:
+        """Nothing more is taken, and nothing more said but this."""
+        self.ended = True
+        self._last += last
+        self._bodies.clear()
+        self._unsent.clear()
+
     def outgoing(self) -> bytes:
         """What to send now."""
         data, self._last = self._http2.data_to_send() + self._last, b""
@@ -163,7 +171,7 @@ class Exchange:
         elif isinstance(event, RemoteSettingsChanged):
             self._pump(tuple(self._unsent))
         elif isinstance(event, ConnectionTerminated):
-            self._end()
+            self.end()
         return None
 
     def _requested(self, stream: int, fields: Iterable[tuple[bytes, bytes]]) -> None:
@@ -236,9 +244,3 @@ class Exchange:
 
     def _goaway(self, code: int) -> bytes:
         return bytes(GoAwayFrame(0, last_stream_id=self._http2.highest_inbound_stream_id, error_code=code).serialize())
-
-    def _end(self, last: bytes = b"") -> None:
-        self.ended = True
-        self._last += last
-        self._bodies.clear()
-        self._unsent.clear()

@@ -170,6 +170,19 @@ def test_what_is_not_http2_is_told_so(start):
     assert exchange.outgoing().startswith(b"HTTP/1.1 505 ")
 
 
+def test_what_is_sent_after_the_end_is_not_kept():
+    _browser, exchange = begun()
+    exchange.feed(DataFrame(1, b"on a stream that is not open").serialize())
+    steps(exchange)
+    assert exchange.ended
+    more = bytes(1 << 20)
+    tracemalloc.start()
+    exchange.feed(more)
+    kept = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert kept < 10_000
+
+
 def test_octets_of_neither_get_nothing():
     exchange = Exchange()
     exchange.feed(b"\x16\x03\x01")
