@@ -7,11 +7,12 @@ from typing import Any
 import click
 
 from feeds.command.ip_follow import follow
+from feeds.command.ip_options import carried_options, metrics_option, options_for
 from feeds.command.ip_render import config, render
 from feeds.command.ip_why import why
-from feeds.command.ip_wish import Wish, carried_options, options_for, wish_of
+from feeds.command.ip_wish import Wish, wish_of
 from feeds.ipfilter import metrics
-from feeds.ipfilter.carried import WAYS
+from feeds.ipfilter.carried.ways import WAYS
 from feeds.ipfilter.filter import BITS
 from feeds.ipfilter.kernel import run
 from feeds.ipfilter.plan import Plan, address_count, prefix_count
@@ -20,13 +21,6 @@ from feeds.language import N_, _
 from feeds.terminal import SpokenOption, answer, hint, table
 
 SHOWN = 20
-
-_metrics_option = click.option(
-    "--metrics-file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    cls=SpokenOption,
-    help=N_("Write metrics for node_exporter here."),
-)
 
 
 @click.group(help=_("Plan and apply packet filters from the feed."))
@@ -43,7 +37,7 @@ ip.add_command(why)
 @ip.command("plan", help=_("Show what an apply would change in the kernel, and its checksum; changes nothing."))
 @options_for([*TARGETS, *WAYS])
 @carried_options
-@_metrics_option
+@metrics_option
 def plan_(as_json: bool, metrics_file: Path | None, **options: Any) -> None:
     wish = wish_of(**options)
     plan = wish.plan()
@@ -70,7 +64,7 @@ def plan_(as_json: bool, metrics_file: Path | None, **options: Any) -> None:
     cls=SpokenOption,
     help=N_("Instead of a checksum, for a timer: only take out what is no longer wanted; nothing is added."),
 )
-@_metrics_option
+@metrics_option
 def apply_(as_json: bool, checksum: str | None, lapse: bool, metrics_file: Path | None, **options: Any) -> None:
     if (checksum is None) != lapse:
         raise click.UsageError(_("give either --checksum or --lapse"))

@@ -15,11 +15,12 @@ from typing import Any
 
 import click
 
-from feeds.command.ip_wish import Wish, carried_options, options_for, wish_of
+from feeds.command.ip_options import carried_options, metrics_option, options_for
+from feeds.command.ip_wish import Wish, wish_of
 from feeds.command.state import now
 from feeds.errors import Failure, Held
 from feeds.ipfilter import metrics
-from feeds.ipfilter.carried import WAYS
+from feeds.ipfilter.carried.ways import WAYS
 from feeds.ipfilter.due import Due
 from feeds.ipfilter.kernel import run
 from feeds.ipfilter.plan import prefix_count
@@ -45,12 +46,7 @@ EVERY_SECONDS = 5.0
     cls=SpokenOption,
     help=N_("Seconds between two looks at the state directory."),
 )
-@click.option(
-    "--metrics-file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    cls=SpokenOption,
-    help=N_("Write metrics for node_exporter here."),
-)
+@metrics_option
 def follow(as_json: bool, every_seconds: float, metrics_file: Path | None, **options: Any) -> None:
     """Until SIGTERM or SIGINT, then ends with 0 after the turn that is under way."""
     stop = threading.Event()

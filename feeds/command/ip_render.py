@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from feeds import durable
-from feeds.command.ip_wish import Wish, address_of, hops_of, next_hop_option, options_for, wish_of
+from feeds.command.ip_options import address_of, check_announces, hops_of, next_hop_option, options_for
+from feeds.command.ip_wish import Wish, wish_of
 from feeds.errors import Rejected
 from feeds.ipfilter.routers import FORMS
 from feeds.ipfilter.routers.form import Form, Order, Setup
@@ -17,7 +18,6 @@ from feeds.rule import hours
 from feeds.terminal import SpokenOption, answer, json_option
 
 MAX_PREVIOUS_BYTES = 256 << 20
-LIFETIME_HOURS = 24
 
 
 def _routes(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -43,7 +43,7 @@ def _routes(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.command(help=_("Print the filter as its tool or router reads it; changes nothing."))
-@options_for([*TARGETS, *FORMS])
+@options_for(dict.fromkeys([*TARGETS, *FORMS]))
 @_routes
 @click.option(
     "--previous",
@@ -73,7 +73,7 @@ def render(
         raise click.UsageError(
             _("{target} replaces all of the old at once: --previous is not needed").format(target=target)
         )
-    wish = wish_of(target=target, reached=target in TARGETS, **options)
+    wish = wish_of(target=target, flowspec=flowspec, reached=target in TARGETS, **options)
     if form is None:
         sayable, lasting = wish.target.sayable(wish.wanted.filter), wish.lasting(wish.lifetime_hours)
         lines = wish.target.script(sayable, wish.hooks, wish.heading(), lasting).splitlines()
@@ -81,7 +81,7 @@ def render(
         made = list(form.write(_order(wish, form, rtbh, flowspec, hops)))
         if previous is not None and form.undo is not None:
             made = list(_changes(_lines_of(previous), made, form.undo))
-        lines = [*(f"{form.comment} {line}" for line in wish.heading(flowspec)), *made]
+        lines = [*(f"{form.comment} {line}" for line in wish.heading()), *made]
     data = {"target": target, "serial": wish.accepted.manifest.serial}
     if into is None:
         script = "\n".join(lines) + "\n"
@@ -128,13 +128,7 @@ def config(
 
 def _check(target: str, form: Form | None, rtbh: bool, flowspec: bool, next_hops: Sequence[str]) -> dict[int, str]:
     """The next hops by IP version; raises UsageError where the target cannot do what is asked."""
-    known = form.announces if form else frozenset()
-    for word, asked in (("rtbh", rtbh), ("flowspec", flowspec)):
-        if asked and word not in known:
-            able = ", ".join(name for name, each in FORMS.items() if word in each.announces)
-            raise click.UsageError(
-                _("{target} does not know --{word}; these do: {able}").format(target=target, word=word, able=able)
-            )
+    check_announces(target, form.announces if form else frozenset(), rtbh=rtbh, flowspec=flowspec)
     if form and form.must_announce and not (rtbh or flowspec):
         raise click.UsageError(_("{target} announces routes: choose --rtbh, --flowspec or both").format(target=target))
     hops = hops_of(next_hops)
@@ -144,7 +138,7 @@ def _check(target: str, form: Form | None, rtbh: bool, flowspec: bool, next_hops
 
 
 def _order(wish: Wish, form: Form, rtbh: bool, flowspec: bool, hops: dict[int, str]) -> Order:
-    lasting = wish.lasting(wish.lifetime_hours or LIFETIME_HOURS) if form.times_out else ()
+    lasting = wish.lasting(wish.lifetime_hours) if form.times_out else ()
     serial = wish.accepted.manifest.serial
     return Order(wish.wanted.filter, serial, hours(wish.now), rtbh, flowspec, hops, lasting)
 

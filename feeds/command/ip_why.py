@@ -6,10 +6,12 @@ from typing import Any
 
 import click
 
-from feeds.command.ip_wish import exceptions_of, exceptions_option, release_of
+from feeds.command.ip_options import exceptions_option
+from feeds.command.ip_wish import exceptions_of, release_of
 from feeds.command.state import state_option
+from feeds.ipfilter.filter import PROTOCOLS, Filter
 from feeds.ipfilter.lookup import Lookup, Match
-from feeds.ipfilter.wanted import DROPPED, PROTOCOLS, Filter, wanted
+from feeds.ipfilter.wanted import DROPPED, wanted
 from feeds.language import _
 from feeds.prefix import Prefix
 from feeds.rule import Rule, hour_text

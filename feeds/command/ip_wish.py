@@ -1,21 +1,21 @@
 """What every command of `blocker ip` starts from: the accepted release, its options, and the filter they make."""
 
-import ipaddress
 import re
 import shlex
 import socket
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import click
 
-from feeds.command.state import now, state_option
+from feeds.command.ip_options import check_announces, check_carried, hops_of
+from feeds.command.state import now
 from feeds.errors import Problem, Rejected, Unavailable
-from feeds.ipfilter import ipset, nftables
-from feeds.ipfilter.carried import WAYS, target_of
+from feeds.ipfilter import ipset, iptables, nftables
+from feeds.ipfilter.carried.target import FileTarget, target_of
+from feeds.ipfilter.carried.ways import way_of
 from feeds.ipfilter.kernel import run
 from feeds.ipfilter.lifetime import HOUR_SECONDS, Lasting, lifetimes
 from feeds.ipfilter.plan import Plan
@@ -23,17 +23,14 @@ from feeds.ipfilter.routers import FORMS
 from feeds.ipfilter.routers.form import limited_flows
 from feeds.ipfilter.target import TARGETS, Target
 from feeds.ipfilter.wanted import Wanted, check_safe, wanted
-from feeds.language import N_, _
+from feeds.language import _
 from feeds.prefix import Prefix
 from feeds.rule import Rule, hour_text, hours
 from feeds.store import Accepted, Store
-from feeds.terminal import SpokenOption, hint, json_option
+from feeds.terminal import hint
 
-MAX_ADDRESSES = 1_000_000
-# 256 prefixes of the widest kind that the floor lets pass, /48.
-MAX_NETWORKS = 256 << 16
-# ipset counts to 2^31 milliseconds.
-MAX_LIFETIME_HOURS = 24 * 24
+# Of a target whose entries always lapse.
+LIFETIME_HOURS = 24
 MAX_EXCEPTIONS_BYTES = 16 << 20
 
 
@@ -51,35 +48,36 @@ class Wish:
     now: datetime
     lifetime_hours: int | None
     devices: tuple[str, ...]
+    flowspec: bool
 
     @property
     def target(self) -> Target:
         assert self.chosen is not None, self.name  # noqa: S101 - only forms that are just rendered have none
         return self.chosen
 
-    def heading(self, flowspec: bool = False) -> list[str]:
+    def heading(self) -> list[str]:
         manifest = self.accepted.manifest
         return [
             _("{id}, serial {serial}, as of {hour}").format(
                 id=manifest.authority, serial=manifest.serial, hour=hour_text(hours(self.now))
             ),
             _("Objections: {email}").format(email=manifest.contact.email),
-            *self.notes(flowspec),
+            *self.notes(),
         ]
 
-    def says_ports(self, flowspec: bool) -> bool:
+    def says_ports(self) -> bool:
         """Does the target carry out rules limited to ports?"""
         if self.name in TARGETS:
-            return self.target.sayable(self.wanted.filter) == self.wanted.filter
-        return FORMS[self.name].limited or flowspec or not any(limited_flows(self.wanted.filter))
+            return self.target.sayable(self.wanted.filter).joined() == self.wanted.filter.joined()
+        return FORMS[self.name].limited or self.flowspec or not any(limited_flows(self.wanted.filter))
 
-    def notes(self, flowspec: bool = False) -> list[str]:
+    def notes(self) -> list[str]:
         """What is not as somebody might expect, a sentence each."""
         made = self.wanted
         notes = []
         if made.dns_only:
             notes.append(_("left to the resolver, which alone can carry them out: {n} rules").format(n=made.dns_only))
-        if not self.says_ports(flowspec):
+        if not self.says_ports():
             notes.append(_("left out, since {target} cannot say it: rules limited to ports").format(target=self.name))
         if any(made.excepted.values()):
             notes.append(
@@ -87,8 +85,9 @@ class Wish:
                     four=made.excepted[4], six=made.excepted[6]
                 )
             )
-        if self.name == ipset.NAME:
-            notes += [_("used by a rule of yours, such as: {rule}").format(rule=rule) for rule in ipset.rules_hint()]
+        hints = {ipset.NAME: ipset.rules_hint, iptables.NAME: iptables.rules_hint}
+        if self.name in hints:
+            notes += [_("used by a rule of yours, such as: {rule}").format(rule=rule) for rule in hints[self.name]()]
         return notes
 
     def check(self, max_addresses: int, max_networks: int) -> None:
@@ -116,117 +115,6 @@ class Wish:
         return lifetimes(self.rules, self.exceptions, int(self.now.timestamp()), lifetime_hours * HOUR_SECONDS)
 
 
-def options_for(names: Iterable[str]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """The target, one of `names`, and the options of every command that makes a filter."""
-
-    def add(command: Callable[..., Any]) -> Callable[..., Any]:
-        for option in reversed((click.argument("target", type=click.Choice(list(names))), *_options())):
-            command = option(command)
-        return command
-
-    return add
-
-
-next_hop_option = click.option(
-    "--next-hop",
-    "next_hops",
-    multiple=True,
-    metavar="ADDRESS",
-    cls=SpokenOption,
-    help=N_("The address that your routers discard; once for each IP version. Needed by --rtbh, exabgp and gobgp."),
-)
-
-
-def carried_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Options of a command that also reaches targets behind a file."""
-    for option in reversed(
-        (
-            click.option(
-                "--file",
-                type=click.Path(path_type=Path, dir_okay=False),
-                cls=SpokenOption,
-                help=N_("bird, frr, exabgp, gobgp, pf, plain: the file that holds what was told to the target."),
-            ),
-            click.option(
-                "--run",
-                "told",
-                metavar="COMMAND",
-                cls=SpokenOption,
-                help=N_(
-                    "For the same: the command after a change, instead of the usual one; {file} and {changes} in it "
-                    "are replaced. Empty: none."
-                ),
-            ),
-            next_hop_option,
-        )
-    ):
-        command = option(command)
-    return command
-
-
-exceptions_option = click.option(
-    "--except",
-    "exceptions",
-    type=click.Path(path_type=Path),
-    cls=SpokenOption,
-    help=N_("File of addresses and prefixes of yours that are never dropped, one a line."),
-)
-
-
-def _options() -> Sequence[Callable[..., Any]]:
-    return (
-        state_option,
-        exceptions_option,
-        click.option(
-            "--hook",
-            "hooks",
-            multiple=True,
-            type=click.Choice(nftables.HOOKS),
-            default=(nftables.HOOKS[0],),
-            show_default=True,
-            cls=SpokenOption,
-            help=N_(
-                "nftables: drop what is passed on (forward), what this machine sends (output), what comes in "
-                "(prerouting), what comes in at --device (ingress); several may be given."
-            ),
-        ),
-        click.option(
-            "--device",
-            "devices",
-            multiple=True,
-            cls=SpokenOption,
-            help=N_("nftables: a network device that --hook ingress is for; several may be given."),
-        ),
-        click.option(
-            "--lifetime",
-            "lifetime_hours",
-            type=click.IntRange(1, MAX_LIFETIME_HOURS),
-            cls=SpokenOption,
-            help=N_(
-                "nftables, ipset, routeros: hours after which an entry lapses by itself unless it is renewed; "
-                "`blocker ip follow` renews in half that time. Without it entries stay (routeros: 24)."
-            ),
-        ),
-        click.option(
-            "--max-addresses",
-            type=click.IntRange(0),
-            default=MAX_ADDRESSES,
-            show_default=True,
-            cls=SpokenOption,
-            help=N_("Refuse to drop more IPv4 addresses than this."),
-        ),
-        click.option(
-            "--max-networks",
-            type=click.IntRange(0),
-            default=MAX_NETWORKS,
-            show_default=True,
-            cls=SpokenOption,
-            help=N_("Refuse to drop more IPv6 networks of /64 than this."),
-        ),
-        json_option,
-    )
-
-
 def wish_of(
     target: str,
     state: Path,
@@ -239,6 +127,8 @@ def wish_of(
     file: Path | None = None,
     told: str | None = None,
     next_hops: Sequence[str] = (),
+    rtbh: bool = False,
+    flowspec: bool = False,
     reached: bool = True,
     checked: bool = True,
 ) -> Wish:
@@ -246,47 +136,48 @@ def wish_of(
 
     `reached` is False for a target that is only rendered.
     """
-    if target not in WAYS and (file or told is not None or next_hops):
-        raise click.UsageError(
-            _("--file, --run and --next-hop are for these targets: {able}").format(able=", ".join(WAYS))
-        )
+    if reached:
+        check_carried(target, bool(file or told is not None or next_hops or rtbh or flowspec))
     if (nftables.INGRESS in hooks) != bool(devices):
         raise click.UsageError(_("--hook ingress and --device belong together"))
     if not all(re.fullmatch(r"[A-Za-z0-9._@:-]{1,15}", device) for device in devices):
         raise click.UsageError(_("a device is named by 1 to 15 letters, digits, dots, colons, hyphens"))
-    chosen = TARGETS.get(target) or (carried(target, file, told, next_hops) if reached else None)
+    chosen = TARGETS.get(target)
+    if chosen is None and reached:
+        chosen = _carried(target, file, told, next_hops, rtbh, flowspec)
     accepted, moment = release_of(state)
+    if isinstance(chosen, FileTarget):
+        chosen = replace(chosen, now_seconds=moment.timestamp())
     rules = accepted.release().in_force(moment)
     free = exceptions_of(exceptions) if exceptions else ()
     made = wanted(rules, free)
     order = nftables.places(hooks, devices)
-    wish = Wish(target, chosen, accepted, tuple(rules), free, made, order, moment, lifetime_hours, devices)
+    if target in FORMS and FORMS[target].times_out:
+        lifetime_hours = lifetime_hours or LIFETIME_HOURS
+    wish = Wish(target, chosen, accepted, tuple(rules), free, made, order, moment, lifetime_hours, devices, flowspec)
     if checked:
         wish.check(max_addresses, max_networks)
     return wish
 
 
-def carried(target: str, file: Path | None, told: str | None, next_hops: Sequence[str]) -> Target:
+def _carried(
+    target: str, file: Path | None, told: str | None, next_hops: Sequence[str], rtbh: bool, flowspec: bool
+) -> FileTarget:
     """The target behind a file that these options name; raises UsageError."""
-    hops = hops_of(next_hops)
-    if WAYS[target].needs_hops and next_hops == ():
+    check_announces(target, FORMS[target].announces, rtbh=rtbh, flowspec=flowspec)
+    hops, way = hops_of(next_hops), way_of(target, rtbh)
+    if way.needs_hops and not hops and (rtbh or not flowspec):
         raise click.UsageError(
             _("{target} needs --next-hop, the address that your routers discard").format(target=target)
         )
-    return target_of(target, file, None if told is None else tuple(shlex.split(told)), hops)
-
-
-def hops_of(texts: Sequence[str]) -> dict[int, str]:
-    """Next hops by IP version; raises UsageError."""
-    return {ipaddress.ip_address(address_of(text)).version: address_of(text) for text in texts}
-
-
-def address_of(text: str) -> str:
-    """An address as it is written everywhere; raises UsageError."""
-    try:
-        return str(ipaddress.ip_address(text))
-    except ValueError:
-        raise click.UsageError(_("«{text}» is no address").format(text=text)) from None
+    if way.needs_command and told is None:
+        raise click.UsageError(
+            _("{target} with --rtbh is told only what changes: give with --run what brings {{changes}} to it").format(
+                target=target
+            )
+        )
+    command = None if told is None else tuple(shlex.split(told))
+    return target_of(target, way, file, command, hops, flowspec=flowspec)
 
 
 def release_of(state: Path) -> tuple[Accepted, datetime]:

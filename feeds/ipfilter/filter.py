@@ -84,9 +84,20 @@ class Filter:
         boxes = [(b.first, b.last) for protocol in PROTOCOLS for b in self.boxes(protocol, version)]
         return merged([*self.whole(version), *boxes]) if boxes else self.whole(version)
 
+    def joined(self) -> "Filter":
+        """The same without categories, boxes of the same ports that touch as one: the form that is compared."""
+        return Filter(self.blocked4, self.blocked6, *map(_joined, (self.tcp4, self.tcp6, self.udp4, self.udp6)))
+
     def common(self, other: "Filter") -> "Filter":
         """What both drop, by the categories of this one."""
         return Filter.of_parts((name, _common(part, other)) for name, part in self.by_category())
+
+
+def _joined(boxes: Iterable[Box]) -> tuple[Box, ...]:
+    by_ports: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    for first, last, low, high in boxes:
+        by_ports.setdefault((low, high), []).append((first, last))
+    return tuple(sorted(Box(*span, *ports) for ports, spans in by_ports.items() for span in merged(spans)))
 
 
 def _common(one: Filter, other: Filter) -> Filter:

@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from feeds.errors import Held, Unavailable
-from feeds.ipfilter import ipset, nftables
+from feeds.ipfilter import ipset, iptables, nftables
 from feeds.ipfilter.filter import BITS, Filter
 from feeds.ipfilter.kernel import InKernel, Run
 from feeds.ipfilter.lifetime import Lasting
@@ -114,5 +114,13 @@ TARGETS = {
         ("ipset", "restore"),
         tuple(("ipset", "destroy", f"blocked{version}_new") for version in BITS),
         ipset.MAX_ELEMENTS,
+    ),
+    iptables.NAME: Target(
+        iptables.NAME,
+        Filter.joined,
+        lambda hooks: (),
+        lambda filter_, hooks, heading, lasting: iptables.script(filter_, heading),
+        iptables.read,
+        iptables.LOAD,
     ),
 }

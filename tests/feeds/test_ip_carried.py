@@ -1,19 +1,24 @@
 """Targets behind a file: what was told is known, only changes are told, and what is refused is taken back."""
 
 import json
+import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feeds.errors import Unavailable
-from feeds.ipfilter.carried import WAYS, FileTarget, target_of
-from feeds.ipfilter.filter import Filter
+from feeds.ipfilter.carried.target import FileTarget, target_of
+from feeds.ipfilter.carried.told import CUT
+from feeds.ipfilter.carried.ways import LISTED, WAYS, way_of
+from feeds.ipfilter.filter import Box, Filter
 from feeds.ipfilter.intervals import merged
 from feeds.ipfilter.kernel import run
 from feeds.rule import hours
@@ -27,27 +32,124 @@ fours = st.lists(st.tuples(st.integers(1 << 24, 1 << 31), st.integers(0, 300)), 
 sixes = st.lists(st.tuples(st.integers(1 << 120, 1 << 125), st.integers(0, 300)), max_size=6)
 
 
-def made(fours: list[tuple[int, int]], sixes: list[tuple[int, int]]) -> Filter:
-    return Filter(merged((n, n + more) for n, more in fours), merged((n, n + more) for n, more in sixes))
+ports = st.sampled_from([(0, 65535), (80, 80), (8000, 8100)])
 
 
-def quiet(name: str, folder: Path) -> FileTarget:
-    return target_of(name, folder / "told", (), HOPS)
+def boxes(spans: list[tuple[int, int]], low: int, high: int) -> tuple[Box, ...]:
+    return tuple(Box(first, last, low, high) for first, last in merged((n, n + more) for n, more in spans))
 
 
-def carry(target: FileTarget, wish: Filter) -> None:
-    target.apply(target.plan(1, wish, (), run), (), ["hanoi, serial 1"], run)
+def made(
+    fours: list[tuple[int, int]],
+    sixes: list[tuple[int, int]],
+    limited: list[tuple[int, int]],
+    between: tuple[int, int],
+) -> Filter:
+    """Whole addresses, and others with ports."""
+    return Filter(
+        merged((n, n + more) for n, more in fours),
+        merged((n, n + more) for n, more in sixes),
+        tcp4=boxes(limited, *between),
+        udp6=boxes(limited, *between),
+    )
 
 
-@pytest.mark.parametrize("name", sorted(WAYS))
-@given(st.lists(st.builds(made, fours, sixes), min_size=1, max_size=4))
+def quiet(name: str, folder: Path, *, rtbh: bool = False, flowspec: bool = False) -> FileTarget:
+    return target_of(name, way_of(name, rtbh), folder / "told", (), HOPS, flowspec=flowspec, now_seconds=time.time())
+
+
+def usual(name: str, file: Path, command: tuple[str, ...] | None, hops: dict[int, str]) -> FileTarget:
+    return target_of(name, way_of(name, False), file, command, hops)
+
+
+def carry(target: FileTarget, wish: Filter, serial: int = 1) -> None:
+    lasting = ((3600, wish),) if target.way.in_parts else ()
+    plan = target.plan(serial, wish, (), run, 3600 if lasting else None, lasting)
+    target.apply(plan, (), ["hanoi, serial 1"], run)
+
+
+WAYS_TO_TELL = [
+    *((name, False, False) for name in WAYS),
+    *((name, True, False) for name in LISTED),
+    *((name, False, True) for name in ("bird", "exabgp", "gobgp")),
+]
+
+
+@pytest.mark.parametrize(("name", "rtbh", "flowspec"), WAYS_TO_TELL)
+@settings(max_examples=30)
+@given(st.lists(st.builds(made, fours, sixes, fours, ports), min_size=1, max_size=4))
 def test_what_was_told_is_read_back_after_any_number_of_changes(
-    name: str, tmp_path_factory: pytest.TempPathFactory, wishes: list[Filter]
+    name: str, rtbh: bool, flowspec: bool, tmp_path_factory: pytest.TempPathFactory, wishes: list[Filter]
 ) -> None:
-    target = quiet(name, tmp_path_factory.mktemp("carried"))
-    for wish in wishes:
-        carry(target, wish)
-        assert target.plan(1, wish, (), run).empty
+    target = quiet(name, tmp_path_factory.mktemp("carried"), rtbh=rtbh, flowspec=flowspec)
+    for serial, wish in enumerate(wishes, 1):
+        carry(target, wish, serial)
+        plan = target.plan(serial, wish, (), run)
+        assert plan.held.filter == plan.wanted
+        assert (plan.held.filter.tcp4 == wish.joined().tcp4) == (flowspec or not wish.tcp4)
+        assert plan.held.filter.blocked4 == wish.blocked4
+
+
+def test_flowspec_alone_needs_no_next_hop_and_carries_whole_prefixes_too(tmp_path: Path) -> None:
+    wish = made([(9, 0)], [(7, 0)], [(20, 3)], (80, 80))
+    target = target_of("gobgp", way_of("gobgp", False), tmp_path / "told", (), {}, flowspec=True)
+    carry(target, wish)
+    assert target.plan(1, wish, (), run).held.filter == wish.joined()
+    assert "nexthop" not in (tmp_path / "told").read_text()
+
+
+def test_a_program_that_was_not_told_before_a_kill_is_told_by_the_next_apply(tmp_path: Path) -> None:
+    told, log = tmp_path / "told", tmp_path / "log"
+    wish = Filter(merged([(9, 9)]))
+
+    def kill(command: Sequence[str], stdin: str) -> str:
+        os._exit(9)
+
+    telling = usual("plain", told, ("sh", "-c", f"cat {{file}} >> {log}"), {})
+    child = os.fork()
+    if child == 0:
+        telling.apply(telling.plan(1, wish, (), run), (), [], kill)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    assert told.exists()
+    assert not log.exists()
+    assert not telling.plan(1, wish, (), run).empty
+    carry(telling, wish)
+    assert "0.0.0.9/32" in log.read_text()
+    assert telling.plan(1, wish, (), run).empty
+
+
+@pytest.mark.parametrize("cut", range(1, 80, 3))
+def test_a_command_that_a_kill_cut_short_is_never_read_as_another_prefix(cut: int, tmp_path: Path) -> None:
+    target, told = quiet("exabgp", tmp_path), tmp_path / "told"
+    carry(target, Filter(merged([(0xC0000200, 0xC00002FF)])))
+    whole = told.read_text()
+    told.write_text(whole[:-cut])
+    wish = Filter(merged([(9, 9)]))
+    carry(target, wish)
+    assert target.plan(1, wish, (), run).empty
+    lines = told.read_text().splitlines()
+    # ExaBGP takes the line for nothing, or for all of what it was.
+    assert all(line in whole or line.endswith(CUT) or "0.0.0.9/32" in line or line[:8] == "withdraw" for line in lines)
+
+
+def test_routeros_gets_a_whole_directory_of_short_parts_at_once(tmp_path: Path) -> None:
+    target = quiet("routeros", tmp_path)
+    wish = Filter(merged((2 * n, 2 * n) for n in range(1 << 24, (1 << 24) + 600)))
+    for serial in (1, 2, 3):
+        carry(replace(target, now_seconds=target.now_seconds + serial), wish if serial < 3 else Filter(), serial)
+        parts = sorted((tmp_path / "told").iterdir())
+        assert all(len(part.read_text().splitlines()) <= 500 for part in parts)
+    assert len(parts) == 1
+    assert len([path for path in tmp_path.iterdir() if path.is_dir() and not path.is_symlink()]) == 2
+    held = target.plan(1, wish, (), run)
+    assert held.held.left_seconds is None
+    carry(target, wish, 4)
+    lasting = ((3600, wish),)
+    assert not target.plan(4, wish, (), run, 3600, lasting).ageing
+    old = time.time() - 2000
+    os.utime(tmp_path / "told", (old, old), follow_symlinks=True)
+    assert target.plan(4, wish, (), run, 3600, lasting).ageing, "half of its life is over: it is written again"
 
 
 def test_a_refused_file_is_put_back_and_its_program_told_again(tmp_path: Path) -> None:
@@ -56,13 +158,13 @@ def test_a_refused_file_is_put_back_and_its_program_told_again(tmp_path: Path) -
     before = told.read_bytes()
     log = tmp_path / "log"
     command = ("sh", "-c", f"wc -l < {told} >> {log}; exit 1")
-    refusing = target_of("plain", told, command, {})
+    refusing = usual("plain", told, command, {})
     with pytest.raises(Unavailable, match="sh refuses"):
         carry(refusing, Filter(merged([(9, 9), (90, 90)])))
     assert told.read_bytes() == before
     assert log.read_text().split() == ["3", "2"]
 
-    fresh = target_of("plain", tmp_path / "new", command, {})
+    fresh = usual("plain", tmp_path / "new", command, {})
     with pytest.raises(Unavailable):
         carry(fresh, Filter(merged([(9, 9)])))
     assert not (tmp_path / "new").exists()
@@ -73,8 +175,8 @@ def test_refused_changes_are_said_again_by_the_next_apply(tmp_path: Path) -> Non
     carry(quiet("frr", tmp_path), Filter(merged([(9, 9)])))
     wish = Filter(merged([(90, 90)]))
     with pytest.raises(Unavailable, match="refuses: % Unknown command"):
-        carry(target_of("frr", told, ("echo", "% Unknown command"), {}), wish)
-    copied = target_of("frr", told, ("cp", "{changes}", str(tmp_path / "said")), {})
+        carry(usual("frr", told, ("echo", "% Unknown command"), {}), wish)
+    copied = usual("frr", told, ("cp", "{changes}", str(tmp_path / "said")), {})
     carry(copied, wish)
     assert (tmp_path / "said").read_text().splitlines() == [
         "no ip route 0.0.0.9/32 Null0 tag 666",
@@ -85,7 +187,7 @@ def test_refused_changes_are_said_again_by_the_next_apply(tmp_path: Path) -> Non
 def test_a_new_next_hop_is_told_although_the_prefixes_stay(tmp_path: Path) -> None:
     wish = Filter(merged([(9, 9)]))
     carry(quiet("exabgp", tmp_path), wish)
-    moved = target_of("exabgp", tmp_path / "told", None, {4: "192.0.2.2", 6: "100::1"})
+    moved = usual("exabgp", tmp_path / "told", None, {4: "192.0.2.2", 6: "100::1"})
     assert not moved.plan(1, wish, (), run).empty
     carry(moved, wish)
     assert moved.plan(1, wish, (), run).empty
@@ -123,6 +225,9 @@ def test_the_command_plans_and_applies_a_plain_file(tmp_path: Path) -> None:
     ("words", "says"),
     [
         (("gobgp",), "needs --next-hop"),
+        (("frr", "--flowspec"), "FRR passes Flowspec on and cannot originate it"),
+        (("ios", "--flowspec"), "these do: bird, exabgp, gobgp"),
+        (("nokia", "--rtbh"), "give with --run what brings {changes} to it"),
         (("nftables", "--file", "x"), "are for these targets"),
         (("nftables", "--hook", "ingress"), "belong together"),
         (("nftables", "--hook", "ingress", "--device", 'a"b'), "a device is named"),

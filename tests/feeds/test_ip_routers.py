@@ -127,7 +127,8 @@ def test_routeros_parts_hold_at_most_500_lines_and_older_parts_go(tmp_path: Path
         ("exabgp", (), "choose --rtbh, --flowspec or both"),
         ("gobgp", ("--rtbh",), "--rtbh needs --next-hop"),
         ("gobgp", ("--rtbh", "--next-hop", "router1"), "is no address"),
-        ("nokia", ("--rtbh", *HOPS_WORDS), "bird, frr, exabgp, gobgp, ios, iosxr, junos, huawei, arista"),
+        ("pf", ("--rtbh", *HOPS_WORDS), "bird, frr, exabgp, gobgp, ios, iosxr, junos, huawei, nokia, arista"),
+        ("frr", ("--flowspec",), "announce it with bird, exabgp or gobgp"),
         ("nftables", ("--flowspec",), "does not know --flowspec"),
         ("plain", ("--previous", "x"), "--previous is not needed"),
     ],
@@ -170,6 +171,11 @@ def test_left_out_ports_are_said(target: str, tmp_path: Path) -> None:
             "junos",
             "delete routing-options static route 192.0.2.7/32",
             "set routing-options static route 192.0.2.9/32 discard tag 666",
+        ),
+        (
+            "nokia",
+            'delete /configure router "Base" static-routes route 192.0.2.7/32 route-type unicast',
+            "static-routes route 192.0.2.9/32 route-type unicast blackhole admin-state enable tag 666",
         ),
     ],
 )

@@ -4,13 +4,20 @@ The communities are added on export, not here: BIRD keeps a route that already c
 neighbour (`interpret communities`), so it would never reach the upstream that shall discard.
 """
 
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from feeds.ipfilter.filter import BITS
-from feeds.ipfilter.routers.form import Form, Order, Setup, limited_flows, list_name, prefixes
+from feeds.ipfilter.routers.form import Flow, Form, Order, Setup, flow_of, limited_flows, list_name, prefixes
 
 _NUMBER = {"tcp": 6, "udp": 17}
+_NAME = {"6": "tcp", "17": "udp"}
 # RFC 8955 section 7.3: traffic-rate-bytes of zero, discard.
+_FLOW = re.compile(
+    r"route flow[46] \{ dst (?P<prefix>\S+); (?:proto|next header) (?P<protocol>\d+);"
+    r"(?: dport (?P<low>\d+)\.\.(?P<high>\d+);)? \}"
+)
 _DISCARD = "bgp_ext_community.add((generic, 0x80060000, 0x0));"
 
 
@@ -64,4 +71,10 @@ def setup(setup: Setup) -> Iterator[str]:
     yield "}"
 
 
-FORM = Form("bird", write, setup, announces=frozenset({"rtbh", "flowspec"}))
+def flow(line: str) -> Flow | None:
+    found = _FLOW.search(line)
+    made = flow_of(found)
+    return replace(made, protocol=_NAME[made.protocol]) if made else None
+
+
+FORM = Form("bird", write, setup, announces=frozenset({"rtbh", "flowspec"}), flow_of=flow)

@@ -1,8 +1,14 @@
 """ExaBGP: commands of its process API, one a line."""
 
+import re
 from collections.abc import Iterator
 
-from feeds.ipfilter.routers.form import BLACKHOLE, NO_EXPORT, Flow, Form, Order, Setup, flows, prefixes
+from feeds.ipfilter.routers.form import BLACKHOLE, NO_EXPORT, Flow, Form, Order, Setup, flow_of, flows, prefixes
+
+_FLOW = re.compile(
+    r"flow route \{ match \{ destination (?P<prefix>\S+);(?: (?:protocol|next-header) (?P<protocol>\w+);)?"
+    r"(?: destination-port >?=(?P<low>\d+)(?:&<=(?P<high>\d+))?;)? \}"
+)
 
 
 def write(order: Order) -> Iterator[str]:
@@ -62,4 +68,5 @@ FORM = Form(
     must_announce=True,
     needs_local=True,
     undo=undo,
+    flow_of=lambda line: flow_of(_FLOW.search(line)),
 )

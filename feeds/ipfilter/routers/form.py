@@ -1,5 +1,6 @@
 """What every written form shares: what it is given, and prefixes and flows as text."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -11,15 +12,20 @@ from feeds.ipfilter.kernel import address_text
 # RFC 7999 section 5 and RFC 1997: discard it, and tell no neighbour of yours.
 BLACKHOLE, NO_EXPORT = "65535:666", "65535:65281"
 RTBH_TAG = 666
+_PREFIX = re.compile(r"(?<![\w.:])([0-9a-f:.]+/\d{1,3})(?![\w/])")
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a form shall write. `lifetimes` are disjoint parts of `filter` with the seconds that each may last."""
+    """What a form shall write.
+
+    `stamp` tells it from others of the same serial. `lifetimes` are disjoint parts of `filter` with the seconds that
+    each may last.
+    """
 
     filter: Filter
     serial: int
-    hour: int
+    stamp: int
     rtbh: bool = False
     flowspec: bool = False
     next_hops: Mapping[int, str] = field(default_factory=dict)
@@ -40,6 +46,27 @@ class Setup:
 
 
 @dataclass(frozen=True, slots=True)
+class Flow:
+    """Packets to a prefix; of one protocol where `protocol` is not empty, to ports from `low` to `high`."""
+
+    version: int
+    prefix: str
+    protocol: str = ""
+    low: int = 0
+    high: int = 65535
+
+    @property
+    def all_ports(self) -> bool:
+        return (self.low, self.high) == ALL_PORTS[0]
+
+
+def prefix_in(line: str) -> str | None:
+    """The ADDRESS/LENGTH in a line that lets nothing pass."""
+    found = None if " deny " in line else _PREFIX.search(line)
+    return found[1] if found else None
+
+
+@dataclass(frozen=True, slots=True)
 class Form:
     """One target that a file, a script or a paste reaches.
 
@@ -47,6 +74,8 @@ class Form:
     `needs_local` that its config names the speaker's own address. `limited` says that it can drop single ports
     without Flowspec. `undo` turns a line into the one that takes it back, None for lines that need none. `part_lines`
     bounds what one import may hold, where there is a bound. `times_out` says that its entries lapse by themselves.
+    `flow_of` reads a line that drops single ports, or all of a prefix by Flowspec, `prefix_of` one that drops a
+    whole prefix; None for any other line.
     """
 
     name: str
@@ -60,21 +89,8 @@ class Form:
     undo: Callable[[str], str | None] | None = None
     part_lines: int | None = None
     times_out: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Flow:
-    """Packets to a prefix; of one protocol where `protocol` is not empty, to ports from `low` to `high`."""
-
-    version: int
-    prefix: str
-    protocol: str = ""
-    low: int = 0
-    high: int = 65535
-
-    @property
-    def all_ports(self) -> bool:
-        return (self.low, self.high) == ALL_PORTS[0]
+    flow_of: Callable[[str], Flow | None] = lambda _line: None
+    prefix_of: Callable[[str], str | None] = prefix_in
 
 
 def prefixes(filter_: Filter, version: int) -> Iterator[str]:
@@ -97,6 +113,17 @@ def flows(order: Order) -> Iterator[Flow]:
         for version in BITS:
             yield from (Flow(version, prefix) for prefix in prefixes(order.filter, version))
     yield from limited_flows(order.filter)
+
+
+def flow_of(found: re.Match[str] | None) -> Flow | None:
+    """From a match with the groups `prefix` and, where it is limited, `protocol`, `low` and `high`."""
+    if found is None:
+        return None
+    said = {"protocol": None, "low": None, "high": None, **found.groupdict()}
+    version = 6 if ":" in found["prefix"] else 4
+    if said["low"] is None:
+        return Flow(version, found["prefix"], said["protocol"] or "")
+    return Flow(version, found["prefix"], said["protocol"] or "", int(said["low"]), int(said["high"] or said["low"]))
 
 
 def list_name(version: int) -> str:

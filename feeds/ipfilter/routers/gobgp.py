@@ -1,9 +1,14 @@
 """GoBGP: a shell script of its command line tool."""
 
+import re
 from collections.abc import Iterator
 
-from feeds.ipfilter.routers.form import BLACKHOLE, NO_EXPORT, Flow, Form, Order, Setup, flows, prefixes
+from feeds.ipfilter.routers.form import BLACKHOLE, NO_EXPORT, Flow, Form, Order, Setup, flow_of, flows, prefixes
 
+_FLOW = re.compile(
+    r"-a ipv[46]-flowspec match destination (?P<prefix>\S+)(?: protocol '==(?P<protocol>\w+)')?"
+    r"(?: destination-port '[>=]=(?P<low>\d+)(?:&<=(?P<high>\d+))?')? then"
+)
 _ADD = "gobgp global rib add "
 
 
@@ -49,4 +54,16 @@ def _match(flow: Flow) -> str:
     return match
 
 
-FORM = Form("gobgp", write, setup, announces=frozenset({"rtbh", "flowspec"}), must_announce=True, undo=undo)
+def _flow(line: str) -> Flow | None:
+    return flow_of(_FLOW.search(line))
+
+
+FORM = Form(
+    "gobgp",
+    write,
+    setup,
+    announces=frozenset({"rtbh", "flowspec"}),
+    must_announce=True,
+    undo=undo,
+    flow_of=lambda line: flow_of(_FLOW.search(line)),
+)

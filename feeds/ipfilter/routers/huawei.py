@@ -1,11 +1,13 @@
 """Huawei VRP: prefix lists as bgpq4 writes them; with RTBH, tagged static routes to NULL0 for a trigger router."""
 
+import re
 from collections.abc import Iterator
 
 from feeds.ipfilter.routers.form import BLACKHOLE, RTBH_TAG, Form, Order, Setup, list_name, prefixes
 
 _WORD = {4: "ip-prefix", 6: "ipv6-prefix"}
 _ROUTE = {4: "ip route-static", 6: "ipv6 route-static"}
+_PREFIX = re.compile(r"(?:permit|route-static) (\S+) (\d+)")
 _NOTHING = {4: "0.0.0.0 0", 6: ":: 0"}
 
 
@@ -63,4 +65,9 @@ def _announce(setup: Setup) -> Iterator[str]:
         yield f"  peer {setup.peer} advertise-community"
 
 
-FORM = Form("huawei", write, setup, announces=frozenset({"rtbh"}), undo=undo)
+def prefix_of(line: str) -> str | None:
+    found = _PREFIX.search(line)
+    return f"{found[1]}/{found[2]}" if found else None
+
+
+FORM = Form("huawei", write, setup, announces=frozenset({"rtbh"}), undo=undo, prefix_of=prefix_of)

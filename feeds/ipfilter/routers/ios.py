@@ -1,10 +1,11 @@
 """Cisco IOS: prefix lists as bgpq4 writes them; with RTBH, tagged static routes to Null0 for a trigger router."""
 
+import re
 from collections.abc import Iterator
 
 from feeds.ipfilter.filter import BITS
 from feeds.ipfilter.intervals import cidrs
-from feeds.ipfilter.kernel import address_text
+from feeds.ipfilter.kernel import address_of, address_text
 from feeds.ipfilter.routers.form import (
     BLACKHOLE,
     NO_EXPORT,
@@ -14,9 +15,11 @@ from feeds.ipfilter.routers.form import (
     Setup,
     list_name,
     no_before,
+    prefix_in,
     prefixes,
 )
 
+_ROUTE = re.compile(r"ip route (\S+) (\S+) Null0")
 WORD = {4: "ip", 6: "ipv6"}
 EVERYTHING = {4: "0.0.0.0/0", 6: "::/0"}
 
@@ -92,6 +95,11 @@ def rtbh_map(version: int) -> str:
     return f"blocker-rtbh{version}"
 
 
+def prefix_of(line: str) -> str | None:
+    found = _ROUTE.match(line)
+    return f"{found[1]}/{address_of(found[2]).bit_count()}" if found else prefix_in(line)
+
+
 FORM = Form(
     "ios",
     write,
@@ -99,4 +107,5 @@ FORM = Form(
     comment="!",
     announces=frozenset({"rtbh"}),
     undo=no_before("ip route ", "ipv6 route "),
+    prefix_of=prefix_of,
 )

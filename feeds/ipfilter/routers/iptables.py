@@ -4,12 +4,18 @@
 each family is one transaction. A chain is searched rule by rule: thousands of prefixes belong into ipset.
 """
 
+import re
 from collections.abc import Iterator
 
 from feeds.ipfilter.filter import BITS
-from feeds.ipfilter.routers.form import Form, Order, Setup, limited_flows, prefixes
+from feeds.ipfilter.routers.form import Form, Order, Setup, flow_of, limited_flows, prefixes
 
 CHAIN = "BLOCKER"
+# As it is written here, and as iptables-save prints it.
+_FLOW = re.compile(
+    rf"(?:-[46] )?-A {CHAIN} -d (?P<prefix>\S+)(?: -p (?P<protocol>tcp|udp))?(?: -m (?:tcp|udp))?"
+    r"(?: --dport (?P<low>\d+)(?::(?P<high>\d+))?)? -j DROP$"
+)
 
 
 def write(order: Order) -> Iterator[str]:
@@ -31,4 +37,4 @@ def setup(_setup: Setup) -> Iterator[str]:
         yield f"{tool} -I FORWARD -j {CHAIN}"
 
 
-FORM = Form("iptables", write, setup, limited=True)
+FORM = Form("iptables", write, setup, limited=True, flow_of=lambda line: flow_of(_FLOW.match(line)))

@@ -14,7 +14,7 @@ _MENU = {4: "/ip", 6: "/ipv6"}
 
 
 def write(order: Order) -> Iterator[str]:
-    names = {version: f"{list_name(version)}-{order.serial}-{order.hour}" for version in BITS}
+    names = {version: f"{list_name(version)}-{order.serial}-{order.stamp}" for version in BITS}
     for version, menu in _MENU.items():
         rule = f"{menu} firewall raw find comment={list_name(version)} dst-address-list={names[version]}"
         yield f':if ([:len [{rule}]] > 0) do={{ :error "{names[version]} is in use already" }}'
