@@ -92,6 +92,7 @@ class Asking:
         self._max = max_outstanding
         self._want_authentic = want_authentic
         self._by_key: dict[bytes, Outstanding] = {}
+        self._doubted: set[bytes] = set()
         self._attempts: dict[int, Attempt] = {}
         self._timers: list[tuple[float, int, Outstanding | int]] = []
         self._count = 0
@@ -110,9 +111,18 @@ class Asking:
         if len(self._by_key) >= self._max:
             return None
         outstanding = Outstanding(key, name, qtype, do, cd, now, now + GIVE_UP, now + CLIENT_PATIENCE)
+        if key in self._doubted:
+            self._doubted.remove(key)
+            outstanding.over_tcp = True
         self._by_key[key] = outstanding
         self._attempt(outstanding, now, out)
         return outstanding
+
+    def doubt(self, key: bytes) -> None:
+        """What the compiled lane was told in answer to this question was perhaps forged: ask it by TCP."""
+        if len(self._doubted) >= self._max:
+            self._doubted.clear()
+        self._doubted.add(key)
 
     def received(self, token: int, data: bytes, now: float, out: list[Effect]) -> Settled | None:
         """Bytes came from the upstream's own address and port to the socket of that token."""

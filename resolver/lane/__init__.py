@@ -43,6 +43,10 @@ class Lane(Protocol):
     @property
     def limits(self) -> AnyLimiter | None: ...
 
+    @property
+    def waiting(self) -> int:
+        """Questions on their way to an upstream, besides the session's."""
+
     def enforce(self, policy: Policy) -> None:
         """From the next query on; the session is told, too."""
 

@@ -380,7 +380,7 @@ cdef inline Belief read_answer(const uint8_t *data, int size, const Question *as
     put16(writer.out + writer.size + asked.name_bytes, asked.qtype)
     put16(writer.out + writer.size + asked.name_bytes + 2, 1)
     writer.size += asked.size
-    name = asked.key
+    name = <const uint8_t *>asked.key
     name_bytes = asked.name_bytes
     while True:
         alias = NULL

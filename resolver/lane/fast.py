@@ -41,7 +41,7 @@ class FastLane:
         self.kept = KeptAnswers(self.native, config.stale_seconds)
         self.limits = SharedLimits(self.native)
         self._policy = Policy(())
-        self._threads: list[Thread] = []
+        self._fronts: list[Thread] = []
         self._health: Health | None = None
         self._answered: list[int] = []
 
@@ -65,7 +65,7 @@ class FastLane:
             self._answered = [0] * len(self._upstreams)
             self.native.ask([*map(sockaddr, self._upstreams)], self._config.trust_ad)
             self._steer(self._health)
-            self._run(self.native.forward)
+            Thread(target=self.native.forward, name="back", daemon=True).start()
         listeners = [(sock, self._start(sock, edge)) for sock in sockets]
         for _sock, listener in listeners:
             reactor.addReader(listener)
@@ -74,13 +74,17 @@ class FastLane:
             for sock, _listener in listeners:
                 take_no_more(sock)
             self.native.stop()
-            for thread in self._threads:
+            for thread in self._fronts:
                 thread.join()
             for _sock, listener in listeners:
-                reactor.removeReader(listener)
                 read_out(listener.odd, listener.doRead)
 
         return end
+
+    @property
+    def waiting(self) -> int:
+        """Questions on their way."""
+        return self.native.flying()
 
     def _start(self, sock: socket.socket, edge: Edge) -> OddListener:
         ours, theirs = pair()
@@ -89,13 +93,15 @@ class FastLane:
         fcntl.fcntl(sock, fcntl.F_SETFL, flags & ~os.O_NONBLOCK)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, pack("@ll", 0, int(STOP_SECONDS * 1e6)))
         wildcard = ip_address(sock.getsockname()[0].partition("%")[0]).is_unspecified
-        self._run(self._serve, sock, theirs, is_local(sock), wildcard)
-        return OddListener(sock, ours, edge, self.teach)
-
-    def _run(self, what: Callable[..., None], *given: Any) -> None:
-        thread = Thread(target=what, args=given, name=f"lane{len(self._threads)}", daemon=True)
+        thread = Thread(
+            target=self._serve,
+            args=(sock, theirs, is_local(sock), wildcard),
+            name=f"front{len(self._fronts)}",
+            daemon=True,
+        )
         thread.start()
-        self._threads.append(thread)
+        self._fronts.append(thread)
+        return OddListener(sock, ours, edge, self.teach)
 
     def _steer(self, health: Health) -> None:
         now = monotonic()

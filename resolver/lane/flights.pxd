@@ -11,7 +11,7 @@ cdef enum:
     MOST_UPSTREAMS = 8
     MOST_FLIGHTS = 1024
     MOST_WAITERS = 100
-    USES = 8  # questions that a socket is used for, one after another, until another port takes its place
+    USES = 1  # questions that a socket is used for before another port takes its place
     NEAR_MISS_LIMIT = 8
     SENT_BYTES = HEADER_BYTES + MAX_NAME_BYTES + 4 + 11
     FLIGHT_BUCKETS = 2048

@@ -24,7 +24,17 @@ from resolver.lane.flights cimport (
 )
 from resolver.lane.kept cimport CLEAN, Kept, keep, message_of
 from resolver.lane.question cimport FLAG_AD, READ_WELL, Question, read_question
-from resolver.lane.sending cimport answer_to_python, flush, open_outbox, put_in, room_in, to_python, took
+from resolver.lane.sending cimport (
+    A_DOUBT,
+    AN_ANSWER,
+    flush,
+    open_outbox,
+    parcel_to_python,
+    put_in,
+    room_in,
+    to_python,
+    took,
+)
 from resolver.lane.state cimport BATCH, PACKET_BYTES, SEND, Counts, Outbox, Sender, State, Wish
 from resolver.lane.system cimport epoll_event, monotonic, sockaddr
 
@@ -34,7 +44,7 @@ cdef enum:
     PORT_TRIES = 8
     FIRST_PORT = 1024
     LOOK_MS = 20  # how often flights are looked through for those to give up
-    DRAIN_MS = 300
+    DRAIN_MS = 2000
 
 cdef struct Back:
     int epoll
@@ -109,6 +119,9 @@ cdef inline void hear(State *state, Back *back, Flight *flight, const uint8_t *d
         flight.near_misses += 1
         # The case of letters differs: forged, or an upstream that folds it. Python finds out, by TCP.
         if fit or flight.near_misses >= NEAR_MISS_LIMIT:
+            if flight.waiters != NULL:
+                parcel_to_python(A_DOUBT, flight.waiters.odd, flight.upstream, flight.asked.key,
+                                 flight.asked.name_bytes + 3, NULL, 0)
             leave_to_python(back, flight.waiters)
             land(&state.flights, flight)
         return
@@ -117,7 +130,8 @@ cdef inline void hear(State *state, Back *back, Flight *flight, const uint8_t *d
     waiter = flight.waiters
     if read_answer(data, size, &flight.asked, &back.reader, &back.writer, &lifetime) != BELIEVED:
         if waiter != NULL:
-            answer_to_python(waiter.odd, flight.upstream, flight.asked.key, flight.asked.name_bytes + 3, data, size)
+            parcel_to_python(AN_ANSWER, waiter.odd, flight.upstream, flight.asked.key, flight.asked.name_bytes + 3,
+                             data, size)
         leave_to_python(back, waiter)
         land(&state.flights, flight)
         return

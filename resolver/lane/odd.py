@@ -17,7 +17,7 @@ _port = Struct("!H")
 _ipv6 = Struct("=I16sI")
 _control = Struct("=Qii")
 MOST_BYTES = 8192
-_AN_ANSWER = 1
+_A_QUERY, _AN_ANSWER = 0, 1
 # A burst that Python cannot take at once; what is beyond is lost, as in the buffer of any socket.
 ROOM_BYTES = 1 << 20
 
@@ -44,9 +44,13 @@ class OddListener(DatagramListener):
         """The next packet; raises OSError when there is none."""
         data = self.odd.recv(MOST_BYTES)
         layer, address_bytes, control_bytes, kind, ground = _head.unpack_from(data)
-        while kind == _AN_ANSWER:
+        while kind != _A_QUERY:
             start = _head.size + ground
-            self._edge.session.adopt(data[_head.size : start], layer, data[start:], monotonic())
+            key, session = data[_head.size : start], self._edge.session
+            if kind == _AN_ANSWER:
+                session.adopt(key, layer, data[start:], monotonic())
+            else:
+                session.asking.doubt(key)
             data = self.odd.recv(MOST_BYTES)
             layer, address_bytes, control_bytes, kind, ground = _head.unpack_from(data)
         start = _head.size + address_bytes

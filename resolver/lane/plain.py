@@ -15,6 +15,7 @@ class PlainLane:
 
     kept = None
     limits = None
+    waiting = 0
 
     def enforce(self, policy: Policy) -> None:
         """The session does."""

@@ -10,6 +10,7 @@ from resolver.lane.system cimport mmsghdr
 cdef enum Parcel:
     A_QUERY = 0
     AN_ANSWER = 1
+    A_DOUBT = 2
 
 
 cdef inline void open_outbox(Outbox *outbox) noexcept nogil:
@@ -84,14 +85,17 @@ cdef inline void to_python(int odd, const Wish *wish, const uint8_t *address, in
         counts.lost += 1
 
 
-cdef inline void answer_to_python(int odd, int upstream, const uint8_t *key, int key_bytes, const uint8_t *message,
-                                  int message_bytes) noexcept nogil:
-    """An upstream's answer that is not common, before the queries that wait for it. `key`: of the question."""
+cdef inline void parcel_to_python(Parcel what, int odd, int upstream, const uint8_t *key, int key_bytes,
+                                  const uint8_t *message, int message_bytes) noexcept nogil:
+    """Before the queries that wait for it: an upstream's answer that is not common, or that answers are doubtful.
+
+    `key`: of the question.
+    """
     cdef uint8_t out[ODD_HEAD + 320 + PACKET_BYTES]
     cdef uint32_t size = key_bytes
     memset(out, 0, ODD_HEAD)
     out[0] = <uint8_t>upstream
-    out[3] = AN_ANSWER
+    out[3] = what
     memcpy(out + 4, &size, 4)
     memcpy(out + ODD_HEAD, key, key_bytes)
     memcpy(out + ODD_HEAD + key_bytes, message, message_bytes)

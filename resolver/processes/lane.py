@@ -208,7 +208,7 @@ class Lane:
         until = monotonic() + DRAIN_SECONDS
 
         def waited() -> Any:
-            if not len(self.session.asking) or monotonic() > until:
+            if (not len(self.session.asking) and not self.lane.waiting) or monotonic() > until:
                 self.upstreams.close()
                 return None
             return task.deferLater(self._reactor, 0.05, waited)
