@@ -37,7 +37,7 @@ class Credentials:
                 return
             contexts = self._made()
         except Rejected as fault:
-            log("certificate_kept", what=fault.what, kept=fault.kept, then=fault.then)
+            log("certificate_kept", what=fault.what, kept=_("the certificate read before"), then=fault.then)
             return
         self._digest, self.contexts = digest, contexts
         log("certificate_renewed", certificate=str(self._files[0]))
@@ -59,8 +59,11 @@ class Credentials:
                 raise Rejected(
                     _("cannot read {path}: {why}").format(path=path, why=error.strerror),
                     rule="certificate.unreadable",
-                    kept=_("the certificate read before, if there was one"),
-                    then=_("let the user that the resolver runs as read it, by its group or systemd's LoadCredential"),
+                    kept=_("nothing is served"),
+                    then=_(
+                        "make it readable by the group of the user that the resolver runs as, or restart the resolver "
+                        "where systemd hands it over (LoadCredential)"
+                    ),
                 ) from None
         return together.digest()
 

@@ -366,6 +366,7 @@ def test_a_new_certificate_is_shown_after_sighup_and_a_bad_one_is_not(tmp_path, 
             at.write_bytes(second[0].read_bytes())
             kept = renewed(live, "certificate_kept")
             assert "certificate and its private key" in str(kept["what"])
+            assert kept["kept"] == "the certificate read before"
             assert shown(port).split() == first[0].read_bytes().split(), "half a renewal changes nothing"
             key.write_bytes(second[1].read_bytes())
             renewed(live, "certificate_renewed")
