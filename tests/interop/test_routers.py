@@ -303,19 +303,33 @@ def applied(made: Router, target: str, *options: str) -> str:
 
 def told(made: Router, target: str, *options: str) -> None:
     """What is listed is heard and discarded; what is withdrawn is forgotten, and nothing else."""
+    flowspec = "--flowspec" in options
+    # One prefix each, and with Flowspec two ranges of ports in IPv4 and one in IPv6.
+    more4, more6 = (2, 1) if flowspec else (0, 0)
     state(made.folder / "state", BOTH)
-    assert f"{target} now drops 1 IPv4 and 1 IPv6" in applied(made, target, *options)
+    assert f"{target} now drops {1 + more4} IPv4 and {1 + more6} IPv6" in applied(made, target, *options)
+    if flowspec:
+        heard(made)
     made.until(lambda: "blackhole 198.51.100.7" in made.routes() and "blackhole 2001:db8:1::5" in made.routes())
-    assert planned(made, target, *options)["empty"] is True
+    assert "203.0.113.9" not in made.routes(), "an address of which only ports are listed is never discarded whole"
+    plan = planned(made, target, *options)
+    assert plan["empty"] is True
+    assert ("rules limited to ports" in str(plan["notes"])) == (not flowspec)
     state(made.folder / "state", REST, serial=8)
-    assert f"{target} now drops 0 IPv4 and 1 IPv6" in applied(made, target, *options)
+    assert f"{target} now drops {more4} IPv4 and {1 + more6} IPv6" in applied(made, target, *options)
     forgotten(made)
+    if flowspec:
+        assert "203.0.113.9/32" in made.birdc("show route table flowtab4")
+        state(made.folder / "state", REST[1:2], serial=9)
+        assert f"{target} now drops 0 IPv4 and 1 IPv6" in applied(made, target, *options)
+        made.until(lambda: "203.0.113.9/32" not in made.birdc("show route table flowtab4"))
+        made.until(lambda: "2001:db8:2::6/128" not in made.birdc("show route table flowtab6"))
 
 
 def test_apply_carries_releases_to_bird_and_takes_back_what_it_refuses(bird: Router) -> None:
     folder, file = bird.folder, bird.folder / "blocker.conf"
     file.write_text("")
-    config = "\n".join(FORMS["bird"].setup(Setup(True, False, HOPS, 64512, "127.0.0.2", 64513, "127.0.0.1")))
+    config = "\n".join(FORMS["bird"].setup(Setup(True, True, HOPS, 64512, "127.0.0.2", 64513, "127.0.0.1")))
     config = config.replace("/etc/bird/blocker.conf", str(file))
     config = config.replace("local as 64512;", "local 127.0.0.1 as 64512; multihop; connect delay time 1;")
     config = config.replace("neighbor 127.0.0.2 as", "neighbor 127.0.0.2 port 1790 as")
@@ -324,11 +338,11 @@ def test_apply_carries_releases_to_bird_and_takes_back_what_it_refuses(bird: Rou
     bird.start("bird", "-f", "-c", str(folder / "ours.conf"), "-s", str(folder / "ours.ctl"))
     bird.until(lambda: "blocker_out" in bird.run("birdc", "-s", str(folder / "ours.ctl"), "show", "protocols"))
     options = ("--file", str(file), "--run", f"birdc -s {folder}/ours.ctl configure")
-    told(bird, "bird", *options)
+    told(bird, "bird", "--flowspec", *options)
 
     before = file.read_text()
     (folder / "ours.conf").write_text(ours + "nonsense;\n")
-    state(folder / "state", BOTH, serial=9)
+    state(folder / "state", BOTH, serial=10)
     assert "birdc refuses" in applied(bird, "bird", *options)
     assert file.read_text() == before
 
@@ -343,7 +357,7 @@ def test_apply_tells_exabgp_only_the_changes(bird: Router, need_program: Callabl
     (bird.folder / "exabgp.conf").write_text(config)
     env = {"exabgp.daemon.user": "root", "exabgp.api.cli": "false", "exabgp.tcp.bind": ""}
     bird.start(exabgp, str(bird.folder / "exabgp.conf"), env=env)
-    told(bird, "exabgp", "--file", str(commands), *HOP_WORDS)
+    told(bird, "exabgp", "--flowspec", "--file", str(commands), *HOP_WORDS)
     assert commands.read_text().count("198.51.100.7") == 2
     assert commands.read_text().count("2001:db8:1::5") == 1
 
@@ -364,7 +378,7 @@ def gobgp(made: Router, gobgpd: str) -> None:
 
 def test_apply_tells_gobgp_only_the_changes(bird: Router, need_program: Callable[[str, str], str]) -> None:
     gobgp(bird, need_program("gobgpd", "gobgpd"))
-    told(bird, "gobgp", "--file", str(bird.folder / "routes"), *HOP_WORDS)
+    told(bird, "gobgp", "--flowspec", "--file", str(bird.folder / "routes"), *HOP_WORDS)
     assert not (bird.folder / "routes.changes").exists()
 
 
