@@ -24,6 +24,8 @@ PACKETS = 1024
 FLIGHT = 32  # bombs between two good queries; well within the socket's buffer, whatever they weigh
 IN_TIME = 0.5  # seconds for a good query behind a flight of bombs: far less than a client waits, more than a busy CI
 GOOD = query("www.bad.com", id=0x4242)
+# One that takes longer ways than the usual: it comes behind whatever else has taken them.
+ODD = query("www.bad.com", "ANY", id=0x4243)
 REFUSAL = b"\x42\x42\x81\x83"  # how the answer to it begins
 RNG = random.Random(5)
 
@@ -105,6 +107,8 @@ def thrown(live: LiveResolver, bomb: bytes) -> tuple[float, float, list[bytes]]:
                 attacker.send(bomb)
             start = time.monotonic()
             honest.send(GOOD)
+            assert honest.recv(4096)[3] & 15 == dns.rcode.NXDOMAIN
+            honest.send(ODD)
             assert honest.recv(4096)[3] & 15 == dns.rcode.NXDOMAIN
             worst = max(worst, time.monotonic() - start)
             attacker.setblocking(False)
