@@ -52,7 +52,6 @@ class HttpsConnection(BoundedConnection):
         self._queued = False
         self._paused = False
         self._stalled = False
-        self._in_turn = False
         self._linger: Any = None  # the end to come
         self._finished = False
 
@@ -77,13 +76,12 @@ class HttpsConnection(BoundedConnection):
             self._exchange.answer(stream, message)
         except Exception as error:
             self._break(error)
-        if not self._in_turn:
-            self._flush()
+        # Each answer begins a TLS record of its own: some clients look at the first in one alone.
+        self._flush()
 
     def take_turn(self, frames: int) -> bool:
         """Look at so many frames; were there as many, so that there may be more?"""
         self._queued = False
-        self._in_turn = True
         more = not (self._closed or self._stalled)
         try:
             while more and frames:
@@ -95,7 +93,6 @@ class HttpsConnection(BoundedConnection):
         except Exception as error:
             self._break(error)
             more = False
-        self._in_turn = False
         self._flush()
         self._queued = more
         if self._paused and not (more or self._stalled or self._closed):
