@@ -84,6 +84,7 @@ class Lane:
         self._assembler = Assembler()
         self._enders: list[Callable[[], object]] = []
         self._answering = False
+        self._ending = False
 
     def run(self) -> None:
         """Until told to stop, or left behind."""
@@ -179,7 +180,7 @@ class Lane:
 
     def left_behind(self) -> None:
         """The parent is gone: go on until another's lanes answer, or until it is clear that there will be none."""
-        if not self._answering:
+        if self._ending or not self._answering:
             self.stop()
             return
         self._log("left_behind", process=os.getpid(), kept="what is enforced")
@@ -196,13 +197,13 @@ class Lane:
 
     def stop(self) -> None:
         """Drain and end."""
-        if self._reactor.running:
-            self._reactor.stop()
-        else:
+        if not self._ending:
+            self._ending = True
             self._reactor.callWhenRunning(self._reactor.stop)
 
     def _drain(self) -> Any:
         """Take no more, answer what waits, for at most two seconds."""
+        self._ending = True
         for end in self._enders:
             end()
         until = monotonic() + DRAIN_SECONDS

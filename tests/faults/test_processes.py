@@ -4,6 +4,7 @@ import os
 import pwd
 import signal
 import socket
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -198,6 +199,21 @@ def test_all_killed_but_a_lane_it_answers_on_and_ends_when_told(tmp_path: Path, 
         finally:
             os.kill(last, signal.SIGTERM)
         until(lambda: not lives(last))
+
+
+def test_a_lane_that_nobody_looks_after_any_more_ends_by_itself(tmp_path: Path, address: str):
+    names = plain_list(tmp_path, "listed.com")
+    code = "import resolver.processes.lane as lane; lane.ORPHAN_SECONDS = 1; from blocker.cli import main; main()"
+    program = (sys.executable, "-c", code)
+    with resolver(tmp_path, [address], "--list", str(names), lanes=2, program=program) as live:
+        parent = live.process.pid
+        back(live, parent)
+        there = family(parent)
+        for pid in (*there["standby"], parent):
+            os.kill(pid, signal.SIGKILL)
+        live.process.wait(5)
+        assert set(all_asked(live)) == {NXDOMAIN}
+        assert until(lambda: not any(lives(pid) for pids in there.values() for pid in pids)) < 5
 
 
 def killed_again_and_again(tmp_path: Path, address: str, times: int) -> None:

@@ -182,6 +182,7 @@ def resolver(
     user: str = "root",
     lanes: int = 1,
     port: int | None = None,
+    program: tuple[str, ...] = (BLOCKER,),
 ) -> Iterator[LiveResolver]:
     """Started, and (unless told otherwise) enforcing. `user`: whom to become when the tests run as root.
 
@@ -189,7 +190,7 @@ def resolver(
     """
     port, metrics = port or free_port(), free_port()
     log = tmp_path / f"log-{port}"
-    command = [BLOCKER, "dns", "serve", "--lanes", f"{lanes}"]
+    command = [*program, "dns", "serve", "--lanes", f"{lanes}"]
     for host in hosts:
         command += ["--listen", f"{host}:{port}"]
     command += ["--metrics", f"127.0.0.1:{metrics}", *arguments]
