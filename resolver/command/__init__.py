@@ -6,6 +6,7 @@ from feeds.language import _
 from resolver.command.compiling import compile_image
 from resolver.command.query import query
 from resolver.command.serve import serve
+from resolver.command.zone_status import zones
 
 
 @click.group(help=_("Enforce the feed in a DNS resolver."))
@@ -15,3 +16,4 @@ def dns() -> None: ...
 dns.add_command(serve)
 dns.add_command(query)
 dns.add_command(compile_image)
+dns.add_command(zones)

@@ -149,10 +149,11 @@ class Hit(NamedTuple):
 
     @property
     def target(self) -> str:
-        """The rule's target as text: `name` (with all below it), `=name` (that alone), `*.name`, or a prefix."""
+        """The rule's target as text: `name` (with all below it), `=name` (that alone), `*.name`, a prefix; or a
+        client's, with `client=` before it."""
         matched = self.matched
         if isinstance(matched, ClientPrefix):
-            return f"client {matched.prefix}"
+            return f"client={matched.prefix}"
         if isinstance(matched, Prefix):
             return str(matched)
         return ("=" if self.exact else "*." if self.ground.bound else "") + name_text(matched)

@@ -10,7 +10,8 @@ from resolver.frames import ZoneLoaded
 TRIGGERS = ("qname", "ip", "client-ip")
 
 
-def _checked_at(zone: ZoneLoaded) -> float:
+def checked_at(zone: ZoneLoaded) -> float:
+    """When its primary was last heard, in seconds since 1970; 0 for a file."""
     try:
         return Path(zone.checked).stat().st_mtime if zone.checked else 0.0
     except OSError:
@@ -26,7 +27,7 @@ def zone_metrics(zones: Iterable[ZoneLoaded], met: Mapping[tuple[str, str, str],
         ("serial", "Serial of the zone's SOA record; 0 while there is none.", lambda zone: zone.serial),
         ("rules", "Rules of the zone.", lambda zone: zone.rules),
         ("changed_timestamp_seconds", "When the records in force came; 0 if unknown.", lambda zone: zone.changed_at),
-        ("checked_timestamp_seconds", "When its primary was last heard; 0 for a file.", _checked_at),
+        ("checked_timestamp_seconds", "When its primary was last heard; 0 for a file.", checked_at),
         ("stale", "1 while older records stay in force, since no newer ones are to be had.", lambda z: bool(z.problem)),
     )
     for name, text, read in gauges:

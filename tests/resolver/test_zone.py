@@ -2,12 +2,14 @@
 
 import gzip
 import io
+import json
 import resource
 import time
 from collections import Counter
 from pathlib import Path
 
 import dns.message
+import dns.query
 import pytest
 from click.testing import CliRunner
 
@@ -16,6 +18,7 @@ from feeds.message import read_query
 from feeds.message.building import encode_name
 from feeds.rule import Action
 from resolver.answer import blocked_answer
+from resolver.command import dns as dns_group
 from resolver.command.serve import serve
 from resolver.image import new_memory
 from resolver.loading import Origin
@@ -359,3 +362,36 @@ def test_settings_of_a_primary_are_read_from_a_file_and_all_faults_told(tmp_path
     done = CliRunner().invoke(serve, arguments)
     assert done.exit_code == 2
     assert "no zone other.test is transferred" in done.output
+
+
+def test_zones_are_shown_with_what_was_left_out_and_why(tmp_path: Path) -> None:
+    good = zone_file(tmp_path, HEAD + "bad.example CNAME .\nns.example.rpz-nsdname CNAME .\n")
+    told = ["--zone-state", str(tmp_path), "--zone", f"{ZONE}={good.path}"]
+    done = CliRunner().invoke(dns_group, ["zones", *told, "--json"])
+    assert done.exit_code == 0
+    [zone] = json.loads(done.output)["zones"]
+    assert (zone["zone"], zone["serial"], zone["rules"], zone["skipped"]) == (ZONE, 7, 1, {"nsdname": 1})
+    done = CliRunner().invoke(dns_group, ["zones", *told, "--zone", f"two.test={tmp_path}/nowhere"])
+    assert done.exit_code == 1
+    assert "names of name servers are not looked at" in done.output
+    assert "No such file" in done.output
+
+
+def test_a_client_is_met_by_his_address_before_the_name_and_told_no_more_than_others(tmp_path: Path) -> None:
+    zone = zone_file(
+        tmp_path,
+        HEAD
+        + "32.2.0.0.127.rpz-client-ip CNAME .\n128.1.zz.rpz-client-ip CNAME *.\nfree.example CNAME rpz-passthru.\n",
+    )
+    words = ("--zone", f"{ZONE}={zone.path}", "--zone-state", str(tmp_path), "--lanes", "1")
+    with upstream() as up, resolver(tmp_path, [up.address], *words) as live:
+        query = dns.message.make_query("free.example", "A", use_edns=0)
+        for client, rcode in (("127.0.0.2", "NXDOMAIN"), ("127.0.0.3", "NOERROR")):
+            for ask in (dns.query.udp, dns.query.tcp):
+                reply = ask(query, "127.0.0.1", port=live.port, source=client, timeout=3)
+                assert dns.rcode.to_text(reply.rcode()) == rcode
+        reply = dns.query.udp(query, "::1", port=live.port, timeout=3)
+        assert (reply.rcode(), reply.answer) == (0, [])
+        assert [option.to_text() for option in reply.options] == [f"EDE 15 (Blocked): list {ZONE}"]
+        found = live.metrics()
+        assert found[f'blocker_dns_zone_matches_total{{action="nxdomain",trigger="client-ip",zone="{ZONE}"}}'] == 2
