@@ -25,7 +25,7 @@ from tests.golden.state import state
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
 LATER = hours(datetime(2099, 1, 1, tzinfo=UTC))
-KILLS = 50
+KILLS = 34
 SIZE = 2000
 
 
@@ -36,7 +36,7 @@ def release(start: int) -> list[Rule]:
 
 @pytest.fixture
 def namespace(need_root: None, need_program: Callable[[str, str], str]) -> Iterator[str]:
-    for program, package in (("nft", "nftables"), ("ipset", "ipset"), ("ip", "iproute2")):
+    for program, package in (("nft", "nftables"), ("ipset", "ipset"), ("iptables", "iptables"), ("ip", "iproute2")):
         need_program(program, package)
     name = f"blkkill{os.getpid()}"
     subprocess.run(["ip", "netns", "add", name], check=True, timeout=30)

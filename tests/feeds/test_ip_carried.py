@@ -260,3 +260,28 @@ def test_follow_keeps_a_file_at_the_release_and_ends_with_zero(tmp_path: Path) -
     finally:
         process.terminate()
         assert process.wait(20) == 0
+
+
+@pytest.mark.parametrize("name", sorted(name for name, way in WAYS.items() if not way.by_changes))
+def test_refused_means_put_back_and_what_somebody_else_wrote_is_noticed(name: str, tmp_path: Path) -> None:
+    told, way = tmp_path / "told", way_of(name, False)
+    one, two = Filter(merged([(9, 9)])), Filter(merged([(90, 91)]))
+    quietly = quiet(name, tmp_path)
+    carry(quietly, one)
+    stranger = f"{{file}}{'/0001.rsc' if way.in_parts else ''}"
+    for serial, (command, says) in enumerate(
+        (
+            (("false",), "refuses"),
+            (("sh", "-c", f"echo permit 9.9.9.9/32 permit 9.9.9.9 32 >> {stranger}"), "something else than it was"),
+        ),
+        2,
+    ):
+        target = replace(quietly, command=command, now_seconds=quietly.now_seconds + serial)
+        with pytest.raises(Unavailable, match=says):
+            carry(target, two, serial)
+        held = quietly.read(run)
+        assert (held.filter == one) == (command == ("false",))
+        assert "?" not in held.uses
+    assert told.exists()
+    carry(replace(quietly, now_seconds=quietly.now_seconds + 9), two, 9)
+    assert quietly.read(run).filter == two, "the next apply sets it right"
