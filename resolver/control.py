@@ -123,7 +123,9 @@ def _compile(origin: Origin, writing: int, memories: Mapping[str, int], held: Ma
     try:
         with os.fdopen(writing, "wb") as pipe:
             try:
-                os.nice(5)
+                # Where that is not allowed it goes on as it is.
+                with suppress(OSError):
+                    os.nice(5)
                 compiled = origin.load(memories, held)
             except Failure as error:
                 what = "; ".join([error.what, *(str(p) for p in error.problems[:5])])

@@ -91,3 +91,12 @@ def test_the_keys_come_as_credentials_and_the_timer_runs_what_removes_only() -> 
     )
     assert " publish --due " in text
     assert " ip apply nftables --lapse " in (UNITS / "blocker-ip.service").read_text()
+
+
+def test_the_resolver_outlives_the_process_that_systemd_knows() -> None:
+    text = (UNITS / "blocker-dns.service").read_text()
+    for setting in ("KillMode=process", "Restart=always", "StartLimitIntervalSec=0"):
+        assert re.search(rf"^{setting}$", text, re.M), setting
+    assert int(*re.findall(r"^FileDescriptorStoreMax=(\d+)$", text, re.M)) > 0
+    # Without it the right to bind low ports could not be given up.
+    assert re.findall(r"^SystemCallFilter=(.*)$", text, re.M)[-1] == "capset"
