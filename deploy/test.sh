@@ -21,6 +21,10 @@ check mypy mypy
 check imports lint-imports --no-cache
 if [ "$all" = yes ]; then marks=""; else marks="not slow"; fi
 check pytest pytest -n "${BLOCKER_TEST_JOBS:-2}" --dist loadfile -m "$marks" "$@"
+if [ "$all" = yes ]; then
+    # The run before was in the compiled lane, if there is a compiler.
+    check plain-lane env BLOCKER_LANE=plain pytest -n "${BLOCKER_TEST_JOBS:-2}" --dist loadfile -m resolver "$@"
+fi
 
 if [ -n "$failed" ]; then
     say "Failed:$failed"

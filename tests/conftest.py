@@ -3,6 +3,7 @@
 import fcntl
 import gzip
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -66,6 +67,20 @@ def need_root() -> None:
     """Skip unless root."""
     if os.geteuid() != 0:
         missing("this test needs root")
+
+
+# What starts a resolver; deploy/test.sh runs those tests in both lanes.
+STARTS_A_RESOLVER = re.compile(r"tests\.(resolver\.live|resolver import live|faults\.family|load)\b")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what starts a resolver."""
+    sources: dict[Path, bool] = {}
+    for item in items:
+        if item.path not in sources:
+            sources[item.path] = STARTS_A_RESOLVER.search(item.path.read_text()) is not None
+        if sources[item.path]:
+            item.add_marker(pytest.mark.resolver)
 
 
 @pytest.hookimpl(wrapper=True)
