@@ -63,6 +63,5 @@ def _from_parameters(parameters: bytes) -> Wanted | Refusal:
 
 
 def is_query(message: bytes) -> bool:
-    """Can it be answered at all? What is shorter than a header, or an answer itself, never is (RFC 8484 section 4.2.1
-    leaves the status to us; over TCP such a connection ends)."""
+    """Can it be answered at all? What is no message, or is an answer itself, gets 400; over TCP the connection ends."""
     return len(message) >= 12 and not message[2] & 0x80
