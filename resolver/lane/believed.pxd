@@ -14,6 +14,7 @@ cdef enum:
     MOST_HOPS = 16  # pointers in one name
     MOST_ALIASES = 11
     MOST_HINTS = 64
+    MOST_OPTIONS = 64
     ARENA_BYTES = 8192
     MESSAGE_ROOM = 8192
     MAX_TTL = 86400
@@ -60,9 +61,11 @@ cdef inline uint8_t lowered(uint8_t octet) noexcept nogil:
 cdef inline int expand(Reader *reader, int start, int *end) noexcept nogil:
     """The name at `start` into the arena without pointers: its size, -1 where it is none. `end`: where it ended."""
     cdef int pos = start, run = start, hops = 0, length, target, size = 0
+    # A name pointed to has been read before, so it ends before the one that points to it begins.
+    cdef int limit = reader.size
     end[0] = -1
     while True:
-        if pos >= reader.size:
+        if pos >= limit:
             return -1
         length = reader.data[pos]
         if length < 64:
@@ -84,6 +87,7 @@ cdef inline int expand(Reader *reader, int start, int *end) noexcept nogil:
                 return -1
             if end[0] < 0:
                 end[0] = pos + 2
+            limit = run
             pos = run = target
         else:
             return -1
@@ -142,11 +146,23 @@ cdef inline bint copy_data(Reader *reader, Record *record, int pos, int size) no
     return True
 
 
+cdef inline bint are_options(const uint8_t *data, int size) noexcept nogil:
+    """Is it whole options (RFC 6891 section 6.1.2), and not too many? They are not kept."""
+    cdef int pos = 0, count = 0
+    while pos < size:
+        count += 1
+        if count > MOST_OPTIONS or pos + 4 > size:
+            return False
+        pos += 4 + lane_load16(data + pos + 2)
+    return pos == size
+
+
 cdef inline bint read_records(Reader *reader, int count, bint last) noexcept nogil:
     """The next section. OPT may stand in the last; nothing of it is kept."""
     cdef Record *record
     cdef int i, end, size, pos
     cdef uint32_t ttl
+    cdef bint seen_opt = False
     for i in range(count):
         if reader.count == MOST_RECORDS:
             return False
@@ -163,9 +179,12 @@ cdef inline bint read_records(Reader *reader, int count, bint last) noexcept nog
         if end > reader.size or rarely_seen(record.rtype):
             return False
         if record.rtype == TYPE_OPT:
-            # An extended error code is no answer. Options are not looked at.
-            if not last or record.owner_bytes != 1 or ttl >> 24:
+            # An extended error code is no answer.
+            if not last or seen_opt or record.owner_bytes != 1 or ttl >> 24:
                 return False
+            if not are_options(reader.data + pos + 10, size):
+                return False
+            seen_opt = True
             reader.pos = end
             continue
         if lane_load16(reader.data + pos + 2) != 1:

@@ -212,7 +212,7 @@ TRUTHFUL = ("letters turned round", "an alias that leads nowhere", "everything t
 
 @pytest.mark.parametrize("name", MINDS)
 def test_no_behaviour_of_an_upstream_makes_one_client_query_many(hostile, name):
-    """The bound against NXNS, CAMP and their like: a handful of upstream queries at the most, and an answer within 5 s."""
+    """The bound against NXNS, CAMP and their like: a handful of upstream queries, and an answer within 5 s."""
     live, mind = hostile
     mind.mind = MINDS[name]
     start = time.monotonic()

@@ -20,8 +20,8 @@ OPTIONS = {
     "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
 }
 # All that calls the compiled lane without starting a `blocker` of its own.
-TESTS = ("tests/laws/test_lanes.py", "tests/lane", "tests/faults/test_fuzz.py")
-FUZZED = ("lane", "lane-image")
+TESTS = ("tests/laws/test_lanes.py", "tests/laws/test_lane_answers.py", "tests/faults/test_fuzz.py")
+FUZZED = ("lane", "lane-answer", "lane-image")
 FUZZ_SECONDS = 20
 
 

@@ -143,6 +143,7 @@ def main() -> None:
         "transfer": transfers(),
         "image": images(),
         "lane": plays(),
+        "lane-answer": bodies(),
         "lane-image": [one[:1] + one for one in images()],
         "zone": [ZONE, b"@ SOA . . 1 2 3 4 5\n" + b"(" * 50],
         "https": exchanges(),

@@ -30,6 +30,7 @@ from resolver.policy import Policy
 from resolver.private import PrivateAnswers
 from resolver.session import Config, Session
 from tests.lane.pair import Pair, image
+from tests.laws.test_lane_answers import agrees
 
 Target = Callable[[bytes], None]
 
@@ -294,6 +295,15 @@ def lane(data: bytes) -> None:
         waiting += zip(*asks, strict=True)
 
 
+def lane_answer(data: bytes) -> None:
+    """Whatever the lane believes of an upstream's answer, Python believes alike."""
+    if len(data) < 13:
+        return
+    question = QUESTIONS[data[12] % 2]
+    asked = pack("!6H", 7, 0x0100, 1, 0, 0, 0) + question
+    agrees(asked, data[:2] + bytes([data[2] & 7 | 0x80]) + data[3:4] + b"\0\1" + data[6:12] + question + data[13:])
+
+
 def lane_image(data: bytes) -> None:
     """The lane reads nothing outside an image, whatever the image says of itself."""
     split = data[0] if data else 0
@@ -353,6 +363,7 @@ TARGETS: dict[str, Target] = {
     "transfer": transfer,
     "image": damaged_image,
     "lane": lane,
+    "lane-answer": lane_answer,
     "lane-image": lane_image,
     "zone": zone,
     "https": https,
