@@ -4,6 +4,7 @@ import gzip
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from feeds.canary import canary_rule
 from feeds.errors import Problem, Rejected, Unavailable, Untrusted
@@ -15,7 +16,7 @@ from feeds.store import Store
 from resolver.frames import Loaded
 from resolver.image import KEPT_NAME, About, fetch, freshness
 from resolver.image.form import SUM_BYTES
-from resolver.making import built, digest, unreadable
+from resolver.making import built, digest, made_before, unreadable
 from resolver.policy import Ground, Source, numbered, read_plain_list
 from resolver.zones.loading import Made, load_zone
 from resolver.zones.settings import ForeignZone
@@ -70,9 +71,10 @@ class Origin:
             built(memories[EXCEPTIONS], found, grounds, source, 0, bytes(SUM_BYTES))
             layers.append((EXCEPTIONS, True))
         if self.plain is not None or self.state is not None:
-            loaded, keep_as = self._feed(memories[FEED])
-            layers.append((FEED, True))
-            kept += [(keep_as, FEED)] if keep_as is not None else []
+            feed = self._feed(memories[FEED], held.get(FEED))
+            loaded = feed.loaded
+            layers.append((FEED, feed.is_new))
+            kept += [(feed.keep_as, FEED)] if feed.keep_as is not None else []
         told = []
         for zone in self.zones:
             made = load_zone(zone, self.zone_state, self.program, memories.get(zone.part, -1), held.get(zone.part))
@@ -82,12 +84,12 @@ class Origin:
             kept += [(made.keep_as, zone.part)] if made.keep_as is not None else []
         return Compiled(tuple(layers), replace(loaded, zones=tuple(told)), tuple(kept))
 
-    def _feed(self, memory: int) -> tuple[Loaded, Path | None]:
+    def _feed(self, memory: int, held: int | None) -> "_Feed":
         if self.plain is not None:
-            return _list(self.plain, self.image_path, self.program, memory)
+            return _list(self.plain, self.image_path, self.program, memory, held)
         state = self.state or Path()
         try:
-            return _accepted(Store(state), self.image_path, self.program, memory)
+            return _accepted(Store(state), self.image_path, self.program, memory, held)
         except OSError as error:
             raise unreadable(state, error) from None
 
@@ -102,7 +104,15 @@ class Compiled:
     kept: tuple[tuple[Path, str], ...]
 
 
-def _accepted(store: Store, kept: Path, program: str, memory: int) -> tuple[Loaded, Path | None]:
+class _Feed(NamedTuple):
+    """What became of the feed or the list; `is_new`: its image is in the empty memory, not in that of the last load."""
+
+    loaded: Loaded
+    is_new: bool
+    keep_as: Path | None
+
+
+def _accepted(store: Store, kept: Path, program: str, memory: int, held: int | None) -> _Feed:
     accepted = store.accepted() if (store.path / "releases").is_dir() else None
     if accepted is None:
         raise Unavailable(
@@ -111,7 +121,10 @@ def _accepted(store: Store, kept: Path, program: str, memory: int) -> tuple[Load
         )
     manifest = accepted.manifest
     made_from = freshness(program, "release", accepted.directory.name)
-    about, damage = _fetched(kept, made_from, memory)
+    about = made_before(held, made_from)
+    is_new, damage = about is None, ""
+    if about is None:
+        about, damage = _fetched(kept, made_from, memory)
     fresh = about is not None
     if about is None:
         source = Source(
@@ -127,13 +140,16 @@ def _accepted(store: Store, kept: Path, program: str, memory: int) -> tuple[Load
         about = built(memory, found, grounds, source, refused, made_from)
     rules = accepted.counts["rules"]
     loaded = Loaded(manifest.serial, rules, about.refused, manifest.authority, accepted.damage or damage)
-    return loaded, None if fresh else kept
+    return _Feed(loaded, is_new, None if fresh else kept)
 
 
-def _list(path: Path, kept: Path, program: str, memory: int) -> tuple[Loaded, Path | None]:
+def _list(path: Path, kept: Path, program: str, memory: int, held: int | None) -> _Feed:
     """A plain list. Its image is kept beside it only where one is there already: `blocker dns compile` puts it."""
     made_from = freshness(program, "list", digest(path))
-    about, damage = _fetched(kept, made_from, memory)
+    about = made_before(held, made_from)
+    is_new, damage = about is None, ""
+    if about is None:
+        about, damage = _fetched(kept, made_from, memory)
     fresh = about is not None
     if about is None:
         read = read_plain_list(_lines(path))
@@ -149,7 +165,7 @@ def _list(path: Path, kept: Path, program: str, memory: int) -> tuple[Loaded, Pa
         found = ((target, 0) for target in read.targets)
         about = built(memory, found, grounds, source, len(read.refused), made_from)
     loaded = Loaded(0, about.rules, about.refused, path.name, damage)
-    return loaded, kept if not fresh and kept.exists() else None
+    return _Feed(loaded, is_new, kept if not fresh and kept.exists() else None)
 
 
 def _fetched(kept: Path, made_from: bytes, memory: int) -> tuple[About | None, str]:

@@ -7,7 +7,7 @@ from random import SystemRandom
 
 from feeds.errors import Unavailable
 from feeds.language import _
-from resolver.image import About, build, random_prime
+from resolver.image import About, Image, build, random_prime
 from resolver.policy import AnyTarget, Ground, Source
 
 
@@ -32,6 +32,14 @@ def built(
             kept=_("the release in force stays"),
             then=_("see whether the machine ran out of memory"),
         ) from None
+
+
+def made_before(held: int | None, made_from: bytes) -> About | None:
+    """What the image of the last load is about, if it was made from the very same."""
+    if held is None:
+        return None
+    image = Image.of_descriptor(held)
+    return image.about if image.head.made_from == made_from else None
 
 
 def digest(path: Path) -> str:

@@ -15,7 +15,7 @@ from feeds.language import _
 from feeds.message.words import Record
 from resolver.frames import ZoneLoaded
 from resolver.image import About, Image, fetch, freshness, new_memory
-from resolver.making import built, digest, unreadable
+from resolver.making import built, digest, made_before, unreadable
 from resolver.policy import Ground, Source
 from resolver.zones.copies import read_copy
 from resolver.zones.master import read_master
@@ -59,8 +59,9 @@ def _loaded(zone: ForeignZone, folder: Path | None, program: str, memory: int, h
         at = source.stat().st_mtime
         if not zone.enforced:
             return MadeZone(Made.NOWHERE, _told(zone, _compiled(zone, source, made_from, new_memory()), at))
-        if held is not None and (before := Image.of_descriptor(held)).head.made_from == made_from:
-            return MadeZone(Made.HELD, _told(zone, before.about, at))
+        about = made_before(held, made_from)
+        if about is not None:
+            return MadeZone(Made.HELD, _told(zone, about, at))
         about = _fetched(kept, made_from, memory)
         if about is not None:
             return MadeZone(Made.NEW, _told(zone, about, at))

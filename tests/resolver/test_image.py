@@ -266,3 +266,16 @@ def test_memory_that_runs_out_is_said_as_such(tmp_path: Path):
         with pytest.raises(Unavailable, match="the image cannot be written"):
             origin.load({FEED: memory})
     os.close(memory)
+
+
+def test_what_has_not_changed_since_the_last_load_is_neither_made_nor_copied_again(tmp_path):
+    accept(tmp_path / "state", 1, rule("one.com", number=1))
+    held, fresh = new_memory(), new_memory()
+    for origin in (Origin(state=tmp_path / "state"), Origin(plain=plain_list(tmp_path, "one.com"))):
+        os.ftruncate(held, 0)
+        assert origin.load({FEED: held}).layers == ((FEED, True),)
+        compiled = origin.load({FEED: fresh}, {FEED: held})
+        assert compiled.layers == ((FEED, False),)
+        assert (compiled.loaded.rules, os.fstat(fresh).st_size) == (1, 0)
+    os.close(held)
+    os.close(fresh)
