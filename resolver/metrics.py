@@ -20,7 +20,7 @@ from resolver.zones.metrics import zone_metrics
 
 OUTCOMES = ("blocked", "canary", "cached", "forwarded", "stale", "failed", "refused", "malformed", "dropped", "shed")
 COOKIES = ("given", "proven")
-PROCESSES = ("lane", "control", "understudy")
+PROCESSES = ("lane", "control", "standby")
 LIMITED = ("shortened", "dropped")
 UPSTREAM_RESULTS = ("answered", "lost", "refused")
 BLOCKING = tuple(action for action in Action if action is not Action.PASSTHRU)

@@ -9,9 +9,11 @@ import codecs
 import ctypes
 import os
 import pwd
+import resource
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from feeds.errors import Rejected, Unavailable
 from feeds.language import _
@@ -20,6 +22,7 @@ DEFAULT_USER = "nobody"
 # Python loads a codec at its first use, from files that the ordinary user may not be let to read.
 CAP_NET_BIND_SERVICE = 10
 FIRST_FREE_PORT = 1024
+OPEN_FILES = 65_536
 _PR_SET_PDEATHSIG, _PR_SET_KEEPCAPS, _PR_SET_NAME, _PR_SET_NO_NEW_PRIVS = 1, 8, 15, 38
 _CAPABILITY_VERSION_3 = 0x20080522
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -76,7 +79,24 @@ class Rights:
 
 def need_rights(ports: Iterable[int]) -> bool:
     """Does one of these ports take more than an ordinary user has?"""
-    return any(0 < port < FIRST_FREE_PORT for port in ports)
+    try:
+        first = int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
+    except (OSError, ValueError):
+        first = FIRST_FREE_PORT
+    return any(0 < port < first for port in ports)
+
+
+def may_bind(port: int) -> bool:
+    """Have we the right to bind this port?"""
+    return not need_rights((port,)) or bool(_permitted() & 1 << CAP_NET_BIND_SERVICE)
+
+
+def allow_files() -> None:
+    """Let this process and its children open as many files as a busy lane needs, or as many as is allowed."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+    if soft != most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def keep_binding_asleep() -> None:

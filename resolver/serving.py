@@ -5,7 +5,6 @@ see that the ports are free (root, perhaps) -> give up rights -> look after the 
 
 import gc
 import os
-import resource
 import socket
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,12 +22,11 @@ from resolver.processes.settings import Settings
 from resolver.processes.sockets import Sockets
 from resolver.processes.succession import Inheritance, stored, under_systemd
 from resolver.processes.supervisor import Supervisor
-from resolver.rights import Rights, give_up_binding, keep_binding_asleep, need_rights
+from resolver.rights import Rights, allow_files, give_up_binding, keep_binding_asleep, need_rights
 from resolver.server import tcp_socket
 
 __all__ = ["Settings", "serve"]
 
-OPEN_FILES = 65_536
 Log = Callable[..., None]
 
 
@@ -37,7 +35,7 @@ def serve(settings: Settings) -> None:
     rights = Rights.of(settings.user)
     log = structlog.get_logger().msg
     settings = replace(settings, config=replace(settings.config, cookie_key=token_bytes(KEY_BYTES)))
-    _allow_files()
+    allow_files()
     inheritance: Inheritance | None = Inheritance(stored(os.environ))
     if not under_systemd(os.environ):
         # With systemd, lanes of the process before us may be answering still.
@@ -55,14 +53,8 @@ def serve(settings: Settings) -> None:
     gc.freeze()
     while inheritance is not None:
         inheritance = Supervisor(settings, inheritance, metrics, Notifier(os.environ), log).run()
-        # Who goes on here is the understudy, and opens a port for figures of its own.
+        # Who goes on here is the standby, and opens a port for figures of its own.
         metrics = None
-
-
-def _allow_files() -> None:
-    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _metrics(settings: Settings, log: Log, *, must: bool = False) -> socket.socket | None:

@@ -35,6 +35,7 @@ SUMMARIES = {
     "ip": N_("Plan and apply packet filters from the feed."),
     "zone": N_("Serve the feed as an RPZ zone to other DNS servers."),
     "dns": N_("Enforce the feed in a DNS resolver."),
+    "doctor": N_("Say what this machine can do for a resolver."),
 }
 _ORDER = list(SUMMARIES)
 

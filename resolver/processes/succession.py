@@ -1,6 +1,6 @@
 """What is left when the process that looks after the others is killed: lanes that answer, and one who takes over.
 
-Without systemd that is the understudy: forked from the same warm process, it hears every load as a lane does and
+Without systemd that is the standby: forked from the same warm process, it hears every load as a lane does and
 otherwise only waits. When its parent is gone it plays its part: new lanes, a new control process, and, when all of
 them answer, one octet into the pipe that the lanes left behind look at; they drain and end. It needs no file and no
 rights that are gone by then. With systemd the service is started again, and systemd itself keeps that pipe for the
@@ -64,7 +64,7 @@ def under_systemd(environ: Mapping[str, str]) -> bool:
 
 
 def wait_for_the_part(channel: Channel) -> Load | None:
-    """The understudy's life: until the other end is gone; then what is in force."""
+    """The standby's life: until the other end is gone; then what is in force."""
     call_process("blocker-standby")
     gathering = Gathering()
     held: Load | None = None

@@ -45,7 +45,7 @@ from resolver.server import tcp_socket
 MOST_LOSSES = 3  # of one process before anything was answered; after that it is no use to go on
 SILENT_SECONDS = 10.0  # a lane that says nothing for so long is ended
 METRICS_SECONDS = 0.5  # between attempts to show figures
-LANE, CONTROL, UNDERSTUDY = "lane", "control", "understudy"
+LANE, CONTROL, STANDBY = "lane", "control", "standby"
 
 
 class Supervisor:
@@ -66,7 +66,7 @@ class Supervisor:
         self._selector = DefaultSelector()
         self._lanes = [Place(LANE, number) for number in range(settings.lanes)]
         self._control = Place(CONTROL)
-        self._understudy = Place(UNDERSTUDY)
+        self._standby = Place(STANDBY)
         self._counters = Counters()
         self._standing = Standing(trial=settings.origin.plain is not None, open=inheritance.load is None)
         self._counting = Counting(lambda: [lane for _place, lane in self._living()], self._page)
@@ -92,7 +92,7 @@ class Supervisor:
     def run(self) -> Inheritance | None:
         """Until told to stop; raises the Failure that stopped it.
 
-        What is returned in another process, an understudy that is to take over, is what it takes over.
+        What is returned in another process, a standby that is to take over, is what it takes over.
         """
         born = self._inheritance.born
         if born is not None:
@@ -127,7 +127,7 @@ class Supervisor:
     def _places(self) -> Iterator[Place]:
         yield from self._lanes
         yield self._control
-        yield self._understudy
+        yield self._standby
 
     def _living(self) -> Iterator[tuple[Place, Child]]:
         for place in self._lanes:
@@ -137,13 +137,13 @@ class Supervisor:
     def _is_missing(self, place: Place) -> bool:
         if place.child is not None or self._ending_at is not None:
             return False
-        return place.role != UNDERSTUDY or (self._ready and not under_systemd(os.environ))
+        return place.role != STANDBY or (self._ready and not under_systemd(os.environ))
 
     def _start(self, place: Place) -> Inheritance | None:
-        """Fork it. Only an understudy whose time has come returns something, in its own process."""
+        """Fork it. Only a standby whose time has come returns something, in its own process."""
         pid, channel = fork(self._leave)
         if pid == 0:
-            if place.role == UNDERSTUDY:
+            if place.role == STANDBY:
                 os.close(self._pipe[0])
                 return Inheritance((self._pipe[1],), wait_for_the_part(channel), self._born)
             os.close(self._pipe[1])
@@ -274,8 +274,8 @@ class Supervisor:
         self._unsaid.append(load)
         for _place, lane in self._living():
             lane.hand(load)
-        if self._understudy.child is not None:
-            self._understudy.child.hand(load)
+        if self._standby.child is not None:
+            self._standby.child.hand(load)
 
     def _load_failed(self, failure: LoadFailure) -> None:
         self._counters.swap_failures += 1
@@ -403,8 +403,8 @@ class Supervisor:
         self._ending_at = monotonic() + DRAIN_SECONDS + 2
         self._notifier.send("STOPPING=1")
         self._log("stopping")
-        if self._understudy.child is not None:
-            self._understudy.child.end(signal.SIGKILL)
+        if self._standby.child is not None:
+            self._standby.child.end(signal.SIGKILL)
         for _place, lane in self._living():
             lane.end(signal.SIGTERM)
         if self._control.child is not None:

@@ -129,7 +129,7 @@ def test_with_the_control_process_killed_nothing_is_lost_and_releases_come_again
         assert live.metrics()['blocker_dns_restarts_total{process="control"}'] == 1
 
 
-def test_with_the_parent_killed_its_lanes_answer_until_those_of_the_understudy_do(tmp_path: Path, address: str):
+def test_with_the_parent_killed_its_lanes_answer_until_those_of_the_standby_do(tmp_path: Path, address: str):
     state = tmp_path / "state"
     accept(state, 1, a_rule())
     with resolver(tmp_path, [address], "--state", str(state), lanes=2) as live, ended_at_last(live):
@@ -150,7 +150,7 @@ def test_with_the_parent_killed_its_lanes_answer_until_those_of_the_understudy_d
         accept(state, 2, a_rule("new.com"))
         assert live.waits_for("enforcing", 3, bereft=True)[-1]["serial"] == 2
         assert live.asks("new.com").rcode() == NXDOMAIN
-        assert back(live, standby) < BACK_SECONDS, "and there is an understudy again"
+        assert back(live, standby) < BACK_SECONDS, "and there is an standby process again"
 
 
 def test_with_the_parent_killed_and_the_disk_gone_the_same_release_stays_in_force(tmp_path: Path, address: str):
