@@ -23,11 +23,17 @@ class HttpsListener(Factory):
 
     def __init__(self, plain: StreamListener) -> None:
         self._plain = plain
-        self._turns = Turns(plain.reactor)
+        self.turns = Turns(plain.reactor)
+        self.open: set[HttpsConnection] = set()
 
     def buildProtocol(self, addr: Any) -> "HttpsConnection":
         """Whether there is room has been asked before, by the TLS around it."""
-        return HttpsConnection(self._plain, addr.host, self._turns)
+        return HttpsConnection(self._plain, addr.host, self)
+
+    def stopFactory(self) -> None:
+        """We shall end: clients are told to go elsewhere with their next query."""
+        for connection in tuple(self.open):
+            connection.leave()
 
 
 class HttpsClient(NamedTuple):
@@ -44,9 +50,9 @@ class HttpsClient(NamedTuple):
 class HttpsConnection(BoundedConnection):
     """As a producer it stops reading while the client's TCP takes nothing, or while it waits for its turn."""
 
-    def __init__(self, listener: StreamListener, host: str, turns: Turns) -> None:
+    def __init__(self, listener: StreamListener, host: str, home: HttpsListener) -> None:
         super().__init__(listener, host)
-        self._turns = turns
+        self._home = home
         self._exchange = Exchange()
         self._sent = 0
         self._queued = False
@@ -55,8 +61,13 @@ class HttpsConnection(BoundedConnection):
         self._linger: Any = None  # the end to come
         self._finished = False
 
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        self._home.open.add(self)
+
     def connectionLost(self, reason: TwistedFailure = None) -> None:  # type: ignore[assignment]
         super().connectionLost(reason)
+        self._home.open.discard(self)
         if self._linger is not None and self._linger.active():
             self._linger.cancel()
 
@@ -103,7 +114,7 @@ class HttpsConnection(BoundedConnection):
     def _want_turn(self) -> None:
         if not self._queued:
             self._queued = True
-            self._turns.want(self)
+            self._home.turns.want(self)
 
     def _ask(self, query: Query) -> None:
         edge, listener, before = self._listener.edge, self._listener, monotonic()
@@ -136,12 +147,14 @@ class HttpsConnection(BoundedConnection):
         if self._exchange.ended or (self._linger is not None and self._exchange.idle):
             self._finish()
 
-    def _expire(self) -> None:
-        """The time is over: what is under way may still be answered, for a little while."""
+    def leave(self) -> None:
+        """Take no new queries; what is under way may still be answered, for a little while."""
         if not self._closed:
             self._exchange.leave()
             self._end_soon()
             self._flush()
+
+    _expire = leave  # when the time is over
 
     def _finish(self) -> None:
         """Close once all that was written has gone out."""

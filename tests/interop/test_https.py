@@ -15,12 +15,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from hyperframe.frame import PingFrame, RstStreamFrame
+from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame, PingFrame, RstStreamFrame
 
 from resolver.server import StreamLimits
-from tests.resolver.live import BLOCKER, LiveResolver, UpstreamDouble, free_port, plain_list, resolver, upstream
+from tests.resolver.live import (
+    BLOCKER,
+    LiveResolver,
+    UpstreamDouble,
+    free_port,
+    obliging,
+    plain_list,
+    resolver,
+    upstream,
+)
 from tests.resolver.play import query, response
-from tests.resolver.play_https import Browser
+from tests.resolver.play_https import Browser, frames_of
 
 pytestmark = pytest.mark.interop
 
@@ -70,10 +79,10 @@ class Served:
 class Connected:
     """A connection over TLS that speaks HTTP/2 as its browser does, or as nobody should."""
 
-    def __init__(self, port: int, certificate: Path, alpn: str = "h2") -> None:
+    def __init__(self, port: int, certificate: Path, alpn: str = "h2", host: str = "127.0.0.1") -> None:
         context = ssl.create_default_context(cafile=str(certificate))
         context.set_alpn_protocols([alpn])
-        plain = socket.create_connection(("127.0.0.1", port), 5)
+        plain = socket.create_connection((host, port), 5)
         self.stream = context.wrap_socket(plain, server_hostname="dns.example")
         self.browser = Browser()
 
@@ -247,6 +256,33 @@ def test_stale_answers_are_those_of_tcp(pem, tmp_path):
         assert (30).to_bytes(4) in stale
         assert connected.asks(message) == stale
         assert live.metrics()['blocker_dns_queries_total{outcome="stale",transport="tcp"}'] == 2
+
+
+def test_told_to_stop_it_answers_what_waits_and_says_goodbye(pem, tmp_path):
+    def slow(data: bytes, tcp: bool) -> list[bytes]:
+        time.sleep(0.5)
+        return obliging(data, tcp)
+
+    port, names = free_port(), plain_list(tmp_path, "bad.com")
+    options = ["--https", f"[::1]:{port}", "--certificate", str(pem[0]), "--private-key", str(pem[1])]
+    with (
+        upstream(slow) as double,
+        resolver(tmp_path, [double.address], "--list", str(names), *options) as live,
+        Connected(port, pem[0], host="::1") as connected,
+    ):
+        assert connected.asks(query("www.bad.com"))[3] & 15 == 3
+        stream = connected.browser.post(query("slow.net"))
+        connected.stream.sendall(connected.browser.out())
+        time.sleep(0.2)
+        live.process.send_signal(signal.SIGTERM)
+        said = b""
+        with suppress(OSError):
+            while data := connected.stream.recv(65_536):
+                said += data
+        kinds = [type(frame) for frame in frames_of(said)]
+        assert kinds == [GoAwayFrame, HeadersFrame, DataFrame]
+        assert frames_of(said)[-1].stream_id == stream
+        assert live.process.wait(10) == 0
 
 
 def test_connections_over_https_and_tcp_are_counted_together(served):

@@ -120,6 +120,23 @@ def test_the_total_time_is_bounded_and_what_is_under_way_is_still_answered():
     assert (data.stream_id, data.data) == (late, ANSWER)
 
 
+def test_when_the_resolver_ends_clients_are_told_to_go_and_queries_under_way_are_answered():
+    stage, browser = Stage(), Browser()
+    stage.listener.doStart()
+    idle, busy, gone = stage.connects(), stage.connects(), stage.connects()
+    stage.passes(idle[0], Browser(), idle[1])
+    gone[0].connectionLost()
+    stage.prompt = False
+    stream = browser.post(QUERY)
+    stage.passes(busy[0], browser, busy[1])
+    stage.listener.doStop()
+    assert goaway_of(idle[1].value()) == goaway_of(busy[1].taken()) == NO_ERROR
+    assert (idle[1].disconnecting, busy[1].disconnecting, gone[1].disconnecting) == (True, False, False)
+    stage.waiting.pop().send(ANSWER)
+    assert [frame.stream_id for frame in frames_of(busy[1].value())] == [stream, stream]
+    assert busy[1].disconnecting
+
+
 def test_a_client_that_does_not_go_is_cut_off():
     stage = Stage()
     _connection, wire = stage.connects()
