@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from resolver.metrics import Counters
     from resolver.policy import Policy
     from resolver.server import Edge
-    from resolver.session import Config
+    from resolver.session import Config, Session
     from resolver.upstream import Address
 
 AUTO: Final = "auto"
@@ -50,8 +50,8 @@ class Lane(Protocol):
     def enforce(self, policy: Policy) -> None:
         """From the next query on; the session is told, too."""
 
-    def turn(self, hour: int) -> None:
-        """Rules that have lapsed by now stop matching."""
+    def turn(self, session: Session) -> None:
+        """Time has gone on for the session: rules that have lapsed stop matching, secrets of cookies have changed."""
 
     def listen(self, sockets: Iterable[socket], edge: Edge, reactor: Any) -> Callable[[], None]:
         """Answer what comes in at these UDP sockets from now on.

@@ -10,8 +10,9 @@ from resolver.lane.answers cimport (
     failure,
     kept_answer,
     refusal,
-    truncated,
+    shortened,
 )
+from resolver.lane.cookie cimport see_cookie
 from resolver.lane.image cimport (
     A_MATCH,
     GROUND_BITS,
@@ -41,8 +42,6 @@ from resolver.lane.kept cimport (
 )
 from resolver.lane.limits cimport KIND_ANSWER, KIND_BLOCKED, KIND_ERROR, KIND_NXDOMAIN, over
 from resolver.lane.question cimport (
-    FLAG_QR,
-    FLAG_RA,
     FLAG_RD,
     MAX_LABELS,
     READ_NOTHING,
@@ -126,6 +125,9 @@ cdef inline Outcome answered(State *state, Packet *packet, const uint8_t *query,
         return TO_PYTHON
     if state.has_clients and is_client(state, sender):
         return TO_PYTHON
+    if asked.cookie_at and not (sender.width
+                                and see_cookie(&state.cookies, query, asked, sender.address, sender.width)):
+        return TO_PYTHON
     for i in range(state.layer_count):
         judgement = match_name(&state.layers[i].view, asked.key, asked.starts, asked.labels, asked.name_bytes,
                                &packet.hashes[i], state.hour, &match)
@@ -181,14 +183,19 @@ cdef inline int kind_of(const uint8_t *message) noexcept nogil:
 
 cdef inline Outcome limited(State *state, const uint8_t *query, const Question *asked, const Sender *sender, int kind,
                             double now, uint8_t *out, int *size, Counts *counts) noexcept nogil:
-    if not sender.network or not over(&state.limits, state.secret, sender.address, sender.network, kind, now):
+    if asked.answer_cookie_bytes:
+        if asked.proven:
+            counts.proven += 1
+        else:
+            counts.given += 1
+    if not sender.network or asked.proven or not over(&state.limits, state.secret, sender.address, sender.network, kind, now):
         return SEND
     state.limits.slipped += 1
     if state.limits.slipped % SLIP:
         counts.unsent += 1
         return SILENCE
     counts.shortened += 1
-    size[0] = truncated(out, query, asked, FLAG_QR | FLAG_RA)
+    size[0] = shortened(out, query, asked)
     return SEND
 
 

@@ -23,6 +23,7 @@ cdef enum:
     ROOM = 1280  # octets for an answer over UDP
     MOST_RECORD_SETS = 4
     SERVFAIL = 2
+    BADCOOKIE = 23
     EDE_BYTES = 6  # of an option without text
     EDE_CACHED_ERROR = 13
     EDE_NOT_READY = 14
@@ -80,14 +81,15 @@ cdef inline void put_head(uint8_t *out, const Question *asked, uint32_t bits, in
 
 
 cdef inline int put_opt(uint8_t *out, const Question *asked, int options) noexcept nogil:
-    """The OPT record up to its options, of which `options` octets follow. Gives its size."""
+    """The OPT record with the cookie; `options` more octets of options follow. Gives its size."""
     out[0] = 0
     put16(out + 1, 41)
     put16(out + 3, UDP_BYTES)
     put16(out + 5, 0)
     put16(out + 7, <uint32_t>asked.dnssec_ok << 15)
-    put16(out + 9, options)
-    return OPT_BYTES
+    put16(out + 9, options + asked.answer_cookie_bytes)
+    memcpy(out + OPT_BYTES, asked.answer_cookie, asked.answer_cookie_bytes)
+    return OPT_BYTES + asked.answer_cookie_bytes
 
 
 cdef inline int truncated(uint8_t *out, const uint8_t *query, const Question *asked, uint32_t bits) noexcept nogil:
@@ -98,6 +100,18 @@ cdef inline int truncated(uint8_t *out, const uint8_t *query, const Question *as
     if asked.udp_size:
         at += put_opt(out + at, asked, 0)
     return at
+
+
+cdef inline int shortened(uint8_t *out, const uint8_t *query, const Question *asked) noexcept nogil:
+    """In place of an answer over the limit: come by TCP, or, to who speaks cookies, come with this one (BADCOOKIE)."""
+    cdef int at = HEADER_BYTES + asked.size
+    if not asked.answer_cookie_bytes:
+        return truncated(out, query, asked, FLAG_QR | FLAG_RA)
+    put_head(out, asked, FLAG_QR | FLAG_RA | (BADCOOKIE & 15), 0, 0, 1)
+    memcpy(out + HEADER_BYTES, query + HEADER_BYTES, asked.size)
+    put_opt(out + at, asked, 0)
+    out[at + 5] = BADCOOKIE >> 4
+    return at + OPT_BYTES + asked.answer_cookie_bytes
 
 
 cdef inline int kept_answer(uint8_t *out, const uint8_t *query, const Question *asked, Kept *kept,
@@ -111,7 +125,7 @@ cdef inline int kept_answer(uint8_t *out, const uint8_t *query, const Question *
     cdef const uint32_t *ttls = ttls_of(kept)
     if kept.authentic and (asked.dnssec_ok or asked.flags & FLAG_AD):
         bits |= FLAG_AD
-    total = size + (OPT_BYTES if asked.udp_size else 0)
+    total = size + (OPT_BYTES + asked.answer_cookie_bytes if asked.udp_size else 0)
     if total > PLAIN_UDP_BYTES and total > limit_of(asked):
         return truncated(out, query, asked, bits)
     put16(out, asked.id)
@@ -173,7 +187,7 @@ cdef inline int refusal(uint8_t *out, const uint8_t *query, const Question *aske
             text = taught.before_size + digit_count + taught.after_size
         else:
             text = taught.plain_size
-        size += OPT_BYTES + EDE_BYTES + text
+        size += OPT_BYTES + asked.answer_cookie_bytes + EDE_BYTES + text
     if size > ROOM or (size > PLAIN_UDP_BYTES and size > limit_of(asked)):
         return 0
     put_head(out, asked, taught.bits, count, 0, 1 + (asked.udp_size != 0))

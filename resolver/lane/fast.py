@@ -23,7 +23,7 @@ from resolver.limiting import BURST_SECONDS, MAX_NETWORKS
 from resolver.metrics import NO_CATEGORY, UPSTREAM_RESULTS, Counters
 from resolver.policy import Ground, Policy
 from resolver.server import Edge, is_local
-from resolver.session import Config
+from resolver.session import Config, Session
 from resolver.upstream import Address
 
 REFUSE, EXEMPT, PYTHON = 1, 2, 3
@@ -52,9 +52,9 @@ class FastLane:
         self.native.enforce([(i.data, i.head.prime, i.head.places) for i in images] if whole else [], not whole)
         self._policy = policy
 
-    def turn(self, hour: int) -> None:
+    def turn(self, session: Session) -> None:
         """Rules that have lapsed stop matching; each side learns what the other knows of the upstreams."""
-        self.native.turn(hour)
+        self.native.turn(session.hour, int(session.wall) & 0xFFFFFFFF, *session.cookies.secrets)
         if self._health is not None:
             self._steer(self._health)
 
@@ -151,6 +151,8 @@ class FastLane:
         for index, results in enumerate(self.native.upstreams()[: len(self._upstreams)]):
             for result, count in zip(UPSTREAM_RESULTS, results, strict=True):
                 counters.upstream[index, result] = counters.upstream.get((index, result), 0) + count
+        for result in ("given", "proven"):
+            counters.cookies[result] += counts[result]
         counters.limited["shortened"] += counts["shortened"]
         counters.limited["dropped"] += counts["unsent"]
         for (category, action), count in by_rule.items():

@@ -7,6 +7,7 @@ from resolver.lane cimport system
 from resolver.lane.answering cimport judged, kind_of, limited, see_sender
 from resolver.lane.answers cimport kept_answer
 from resolver.lane.believed cimport BELIEVED, Reader, Writer, new_answer, read_answer
+from resolver.lane.cookie cimport see_cookie
 from resolver.lane.flights cimport (
     FLYING,
     MOST_FLIGHTS,
@@ -171,6 +172,8 @@ cdef inline void give(State *state, Back *back, Waiter *waiter, Kept *kept, doub
             waiter = following
             continue
         see_sender(&sender, waiter.address, waiter.counted)
+        if asked.cookie_at:
+            see_cookie(&state.cookies, packet_of(waiter), &asked, sender.address, sender.width)
         out = room_in(&back.outbox, waiter.sock)
         size = kept_answer(out, packet_of(waiter), &asked, kept, now)
         back.counts.forwarded += 1

@@ -11,6 +11,7 @@ not do by itself it sends on, as it came, to a socket that Python reads: see `re
     question    reading a query                  siphash   keyed hash
     image       names and addresses of a policy  limits    how many answers a network may get
     answers     putting answers together         kept      answers kept
+    cookie      DNS cookies
     believed    reading an upstream's answer     flights   questions on their way
     state       what the threads share           answering one query: what is said to it, or who is to find out
     sending, receiving, forwarding               the threads
@@ -232,10 +233,15 @@ cdef class Lane:
         # The old images are unmapped here, by whoever held them last.
         del gone
 
-    def turn(self, uint32_t hour):
-        """Rules that have lapsed by now stop matching."""
+    def turn(self, uint32_t hour, uint32_t wall, bytes secret, bytes before):
+        """Rules that have lapsed by now stop matching. `wall`: seconds since 1970; secrets of cookies, 16 octets each."""
+        if len(secret) != 16 or len(before) != 16:
+            raise ValueError("a secret has 16 octets")
         with nogil:
             system.pthread_mutex_lock(&self.state.lock)
+        self.state.cookies.wall = wall
+        memcpy(self.state.cookies.secrets[0], <const char *>secret, 16)
+        memcpy(self.state.cookies.secrets[1], <const char *>before, 16)
         if hour != self.state.hour:
             self.state.hour = hour
             self.state.number += 1
@@ -397,7 +403,7 @@ cdef class Lane:
         cdef dict total = dict.fromkeys(
             (
             "blocked", "cached", "failed", "forwarded", "shed", "dropped", "hits", "misses", "near_misses", "odd",
-            "lost", "shortened", "unsent",
+            "lost", "shortened", "unsent", "given", "proven",
         ), 0)
         cdef dict by_rule = {}
         cdef list durations = [0] * DURATIONS
@@ -418,6 +424,8 @@ cdef class Lane:
             total["lost"] += one.lost
             total["shortened"] += one.shortened
             total["unsent"] += one.unsent
+            total["given"] += one.given
+            total["proven"] += one.proven
             seconds += one.seconds
             for i in range(CATEGORIES):
                 for j in range(ACTIONS):

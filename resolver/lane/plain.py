@@ -8,6 +8,7 @@ from resolver.lane.leaving import read_out, take_no_more
 from resolver.metrics import Counters
 from resolver.policy import Policy
 from resolver.server import Edge, datagram_listener
+from resolver.session import Session
 
 
 class PlainLane:
@@ -20,7 +21,7 @@ class PlainLane:
     def enforce(self, policy: Policy) -> None:
         """The session does."""
 
-    def turn(self, hour: int) -> None:
+    def turn(self, session: Session) -> None:
         """The session does."""
 
     def listen(self, sockets: Iterable[socket], edge: Edge, reactor: Any) -> Callable[[], None]:

@@ -19,6 +19,7 @@ cdef enum:
     FLAG_AD = 0x0020
     FLAG_CD = 0x0010
     OPTION_COOKIE = 10
+    COOKIE_BYTES = 28  # an option with client and server cookie (RFC 9018 section 4)
     OPTION_STRUCTURED = 26
     OPTION_ORIGIN = 65313
 
@@ -39,6 +40,11 @@ cdef struct Question:
     uint16_t qtype
     uint16_t udp_size  # 0 without OPT
     int dnssec_ok
+    int cookie_at  # where the data of its COOKIE option stand in the packet, 0: there is none
+    int cookie_size
+    bint proven  # the cookie is ours, so the sender has not forged its address
+    int answer_cookie_bytes  # of the option that every answer carries, COOKIE_BYTES or 0
+    uint8_t answer_cookie[COOKIE_BYTES]
 
 
 cdef inline int limit_of(const Question *asked) noexcept nogil:
@@ -96,6 +102,8 @@ cdef inline Reading read_question(const uint8_t *data, int size, Question *asked
     pos += 4
     asked.udp_size = 0
     asked.dnssec_ok = 0
+    asked.cookie_at = asked.cookie_size = asked.answer_cookie_bytes = 0
+    asked.proven = False
     if data[11]:
         if pos + 11 > size or data[pos] or data[pos + 1] or data[pos + 2] != 41 or data[pos + 6]:
             return READ_ODD
@@ -113,9 +121,14 @@ cdef inline Reading read_question(const uint8_t *data, int size, Question *asked
             if options > MAX_OPTIONS or pos + 4 > end:
                 return READ_ODD
             code = lane_load16(data + pos)
-            if code == OPTION_COOKIE or code == OPTION_STRUCTURED or code == OPTION_ORIGIN:
+            if code == OPTION_STRUCTURED or code == OPTION_ORIGIN:
                 return READ_ODD
-            pos += 4 + lane_load16(data + pos + 2)
+            length = lane_load16(data + pos + 2)
+            pos += 4
+            # Of several the first counts.
+            if code == OPTION_COOKIE and not asked.cookie_at:
+                asked.cookie_at, asked.cookie_size = pos, length
+            pos += length
         if pos != end:
             return READ_ODD
     if pos != size:

@@ -2,6 +2,7 @@
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from resolver.lane.answers cimport ROOM, Taught
+from resolver.lane.cookie cimport Cookies
 from resolver.lane.flights cimport ADDRESS_ROOM, CONTROL_ROOM, Flights
 from resolver.lane.image cimport Hashes, View
 from resolver.lane.kept cimport Store
@@ -47,6 +48,8 @@ cdef struct Counts:
     uint64_t odd
     uint64_t lost  # to Python, which was too slow to take them
     uint64_t shortened
+    uint64_t given  # cookies
+    uint64_t proven
     uint64_t unsent
     uint64_t by_rule[CATEGORIES][ACTIONS]
     uint64_t durations[DURATIONS]
@@ -82,6 +85,7 @@ cdef struct State:
     Store store
     Limits limits
     Flights flights
+    Cookies cookies
     uint64_t secret[2]
 
 cdef struct Outbox:

@@ -108,7 +108,7 @@ class Lane:
     def _turn(self) -> None:
         self._hour = max(self._hour, hours(datetime.now(UTC)))
         self.session.turn(self._hour, time.time())
-        self.lane.turn(self._hour)
+        self.lane.turn(self.session)
 
     def told(self, data: bytes, descriptor: int | None) -> None:
         """A frame came from the parent."""

@@ -36,7 +36,7 @@ def fast_lane(policy: Policy, config: Config | None = None) -> FastLane:
     """A lane that enforces this."""
     lane = FastLane(config or Config(("a",), rate_limit=0), SECRET)
     lane.enforce(policy)
-    lane.turn(HOUR)
+    lane.native.turn(HOUR, 0, bytes(16), bytes(16))
     return lane
 
 
@@ -54,6 +54,7 @@ class Pair:
         self.behind = Session(self.policy, HOUR, self.config, Random(5), Counters(), self.lane.kept, self.lane.limits)
         # Cookies are made with a secret: both have the same one.
         self.behind.cookies = self.plain.cookies
+        self.lane.turn(self.behind)
         self.by_lane = 0
         self.by_python = 0
 
@@ -73,6 +74,12 @@ class Pair:
     def answers(self, plain: Ask, behind: Ask, data: bytes) -> tuple[list[Effect], list[Effect]]:
         """An upstream says this to both."""
         return self.plain.received(plain.token, data, self.now), self.behind.received(behind.token, data, self.now)
+
+    def turn(self, wall: float) -> None:
+        """The time is now so many seconds since 1970."""
+        for session in (self.plain, self.behind):
+            session.turn(HOUR, wall)
+        self.lane.turn(self.behind)
 
     def counters(self) -> Counters:
         """What lane and Python have counted together."""

@@ -60,7 +60,7 @@ queries = st.builds(
     ),
     st.sampled_from([*NAMES, "free.bad.example", "never.example"]),
     st.sampled_from(TYPES),
-    st.sampled_from(["none", "plain", "cookie", "padding", "ecs", "origin", "version"]),
+    st.sampled_from(["none", "plain", "cookie", "foreign", "cut", "long", "padding", "ecs", "origin", "version"]),
     st.booleans(),
     st.sampled_from([0, 512, 600, 1232, 4096]),
     st.sampled_from([0x0100, 0x0000, 0x0110, 0x0120, 0x0130, 0x0900, 0x8100]),
@@ -70,6 +70,9 @@ queries = st.builds(
 OPTIONS = {
     "plain": [],
     "cookie": [dns.edns.GenericOption(10, b"12345678")],
+    "foreign": [dns.edns.GenericOption(10, b"12345678" + b"\1\0\0\0" + bytes(12))],
+    "cut": [dns.edns.GenericOption(10, b"123456789")],
+    "long": [dns.edns.GenericOption(10, b"12345678" + bytes(33))],
     "padding": [dns.edns.GenericOption(12, bytes(40))],
     "ecs": [dns.edns.GenericOption(8, b"\0\1\x18\0\xc0\0\2")],
     "origin": [dns.edns.GenericOption(65313, b"")],
@@ -126,8 +129,11 @@ def test_both_lanes_answer_every_sequence_of_queries_alike(steps):
             except dns.exception.DNSException:
                 continue
             same(*both.answers(one, other, said))
-    assert both.counters().udp == both.plain.counters.udp
-    assert both.behind.counters.blocked == both.plain.counters.blocked
+    counted = both.counters()
+    assert counted.udp == both.plain.counters.udp
+    assert counted.blocked == both.plain.counters.blocked
+    assert counted.cookies == both.plain.counters.cookies
+    assert counted.limited == both.plain.counters.limited
 
 
 @given(queries, st.lists(st.tuples(st.integers(0, 300), st.integers(0, 255)), max_size=3), st.integers(0, 300))
@@ -172,6 +178,31 @@ def test_both_lanes_limit_alike(hosts):
         same(*both.asks(packet, host))
 
 
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 4000), st.booleans(), st.sampled_from(["bad.example", "lapsed.example"])), max_size=8
+    ),
+    st.integers(0, 7),
+    st.integers(0, 1),
+)
+def test_both_lanes_prove_and_renew_cookies_alike(steps, damaged, rate):
+    both = Pair(POLICY, Config(("a",), rate_limit=rate))
+    wall, cookie = 1_000_000.0, b"12345678"
+    for later, damage, name in steps:
+        wall += later
+        both.turn(wall)
+        data = cookie
+        if damage and len(cookie) > 8:
+            data = cookie[:16] + bytes([cookie[16] ^ 1]) + cookie[17:] if damaged < 4 else cookie[:20]
+        made = dns.message.make_query(name, "A", use_edns=0, options=[dns.edns.GenericOption(10, data)], payload=1232)
+        plain, behind = both.asks(made.to_wire())
+        same(plain, behind)
+        for reply in plain:
+            if isinstance(reply, Reply):
+                options = dns.message.from_wire(reply.data).options
+                cookie = next((o.to_wire() for o in options if o.otype == 10), cookie)
+
+
 def test_the_cache_keeps_its_bound_and_lets_go_of_what_was_used_longest_ago():
     both = Pair(POLICY, Config(("a",), rate_limit=0, cache_bytes=100_000))
     kept = both.lane.kept
@@ -184,3 +215,20 @@ def test_the_cache_keeps_its_bound_and_lets_go_of_what_was_used_longest_ago():
     left = [n for n in range(1000) if kept.get(b"\x04n%03d\x04good\x07example\0\0\1\0" % n, both.now) is not None]
     assert all(b == a + 1 for a, b in pairwise(left))
     assert left[-1:] == [999]
+
+
+def test_a_client_that_brings_its_cookie_back_is_believed_by_the_lane_itself():
+    both = Pair(POLICY, Config(("a",), rate_limit=1))
+    both.turn(1_000_000.0)
+
+    def asks(data: bytes) -> bytes:
+        made = dns.message.make_query("bad.example", "A", options=[dns.edns.GenericOption(10, data)], payload=1232)
+        _plain, [reply] = both.asks(made.to_wire())
+        return next(o.to_wire() for o in dns.message.from_wire(reply.data).options if o.otype == 10)
+
+    asks(b"12345678")
+    cookie = asks(b"12345678")
+    assert len(cookie) == 24
+    # Without it the limit would have come long before.
+    assert all(asks(cookie) == cookie for _n in range(50))
+    assert both.lane.native.counts()[0]["proven"] == 50
