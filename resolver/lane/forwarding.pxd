@@ -264,11 +264,13 @@ cdef inline bint open_socket(State *state, Back *back, Flight *flight) noexcept 
     if sock >= 0:
         for i in range(28):
             any_port[i] = 0
-        (<uint16_t *>any_port)[0] = <uint16_t>family
+        memcpy(any_port, upstream.address, 2)
         for i in range(PORT_TRIES):
             system.pthread_mutex_lock(&state.lock)
             chance = drawn(&state.flights.chance, 4)
-            port = 0 if chance == NULL else (<const uint32_t *>chance)[0]
+            port = 0
+            if chance != NULL:
+                memcpy(&port, chance, 4)
             system.pthread_mutex_unlock(&state.lock)
             port = FIRST_PORT + port % (65536 - FIRST_PORT)
             any_port[2], any_port[3] = <uint8_t>(port >> 8), <uint8_t>port
