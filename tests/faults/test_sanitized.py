@@ -21,6 +21,12 @@ OPTIONS = {
 }
 # All that calls the compiled lane without starting a `blocker` of its own.
 TESTS = ("tests/laws/test_lanes.py", "tests/laws/test_lane_answers.py", "tests/faults/test_fuzz.py")
+# What starts one, with the lane's threads and sockets; a process that a sanitizer ends answers no more.
+LIVE_TESTS = (
+    "tests/resolver/test_spoofing.py",
+    "tests/resolver/test_evasion.py",
+    "tests/faults/test_hostile_queries.py",
+)
 FUZZED = ("lane", "lane-answer", "lane-image")
 FUZZ_SECONDS = 20
 
@@ -85,6 +91,15 @@ def test_the_lanes_tests_read_and_write_nothing_outside_of_memory(sanitized):
     folder, _environment = sanitized
     there = [test for test in TESTS if (folder / test).exists()]
     said = run(sanitized, "-m", "pytest", "-q", "-x", "-m", "not slow", "-p", "no:cacheprovider", *there)
+    print(said.splitlines()[-1])
+    assert " passed" in said
+
+
+@pytest.mark.slow
+def test_a_lane_that_is_attacked_reads_and_writes_nothing_outside_of_memory(sanitized):
+    folder, environment = sanitized
+    fast = folder, {**environment, "BLOCKER_LANE": "fast"}
+    said = run(fast, "-m", "pytest", "-q", "-x", "-m", "not slow", "-p", "no:cacheprovider", *LIVE_TESTS)
     print(said.splitlines()[-1])
     assert " passed" in said
 

@@ -13,6 +13,7 @@ MOST_FILES = 2000  # with the sockets of questions on their way, and those that 
 FLAT_MB = 0.5 * CACHE_MB
 
 
+@pytest.mark.resolver
 @pytest.mark.slow
 def test_a_minute_at_half_load_leaves_memory_flat(tmp_path: Path):
     with stage(tmp_path) as live:
