@@ -1,5 +1,9 @@
-"""Queries per CPU second of the plain lane, with dnsperf as the client; one process, one core each."""
+"""Queries per CPU second of the resolver, with dnsperf as the client, which has a core of its own.
 
+CPU and memory are those of all the resolver's processes together.
+"""
+
+import contextlib
 import getpass
 import os
 import random
@@ -26,14 +30,34 @@ class Rate:
     codes: str
 
 
+def _family(pid: int) -> list[int]:
+    """A process and all below it."""
+    parents: dict[int, list[int]] = {}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parents.setdefault(int(status.read_text().rsplit(")", 1)[1].split()[1]), []).append(int(status.parent.name))
+    found, left = [], [pid]
+    while left:
+        found.append(left.pop())
+        left += parents.get(found[-1], [])
+    return found
+
+
 def _cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    ticks = 0
+    for one in _family(pid):
+        with contextlib.suppress(OSError):
+            ticks += sum(map(int, Path(f"/proc/{one}/stat").read_text().rsplit(")", 1)[1].split()[11:15]))
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _pss_mb(pid: int) -> int:
-    fields = Path(f"/proc/{pid}/smaps_rollup").read_text().split()
-    return int(fields[fields.index("Pss:") + 1]) // 1024
+    kib = 0
+    for one in _family(pid):
+        with contextlib.suppress(OSError):
+            fields = Path(f"/proc/{one}/smaps_rollup").read_text().split()
+            kib += int(fields[fields.index("Pss:") + 1])
+    return kib // 1024
 
 
 def _ask(port: int, name: str) -> bytes:
@@ -61,33 +85,111 @@ def _perf(what: str, port: int, pid: int, queries: Path, seconds: int, edns: boo
     return Rate(what, done / max(used, 0.01), int(field("Queries lost").split()[0]), field("Response codes"))
 
 
-def measure(names: list[str], work: Path, seconds: int = 5) -> tuple[list[Rate], int, float]:
-    """The rates, proportional memory in MiB and seconds from start to the first refusal, for a plain list."""
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A command that listens at `port` once it is started."""
+
+    name: str
+    port: int
+    command: list[str]
+    cpus: str = "0"
+
+
+def ours(name: str, listed: Path, upstream: int, *words: str, cpus: str = "0") -> Server:
+    """The resolver on a plain list."""
+    port = free_port()
+    serve = [BLOCKER, "dns", "serve", "--list", str(listed), "--metrics", "off", "--user", getpass.getuser()]
+    serve += ["--listen", f"127.0.0.1:{port}", "--upstream", f"127.0.0.1:{upstream}", *words]
+    return Server(name, port, serve, cpus)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Of one server: seconds from its start to the first right answer, MiB after the run."""
+
+    server: str
+    load: float
+    memory: int
+    rates: list[Rate]
+
+
+def measure(names: list[str], work: Path, seconds: int = 5) -> list[Measured]:
+    """Both lanes, and the compiled one on two cores, on a plain list whose image is beside it."""
     listed = work / "list.txt"
     listed.write_text("".join(f"{name}\n" for name in names))
+    subprocess.run([BLOCKER, "dns", "compile", "--list", str(listed)], check=True, capture_output=True)
     rng = random.Random(7)
     sample = rng.sample(names, min(50_000, len(names)))
     blocked, cached = work / "blocked", work / "cached"
     blocked.write_text("".join(f"{rng.choice(['', '', 'www.', 'a.b.'])}{name} A\n" for name in sample))
     cached.write_text("".join(f"host{n}.good-{n % 97}.example A\n" for n in range(5000)))
-    upstream, port = free_port(), free_port()
+    upstream = free_port()
     stand_in = [sys.executable, str(ROOT / "deploy/demo/upstream.py"), "127.0.0.1", str(upstream)]
-    serve = [BLOCKER, "dns", "serve", "--list", str(listed), "--metrics", "off", "--user", getpass.getuser()]
-    serve += ["--listen", f"127.0.0.1:{port}", "--upstream", f"127.0.0.1:{upstream}"]
+    servers = [
+        ours("compiled lane", listed, upstream, "--lane", "fast", "--lanes", "1"),
+        ours("two compiled lanes", listed, upstream, "--lane", "fast", "--lanes", "2", cpus="0,1"),
+        ours("plain lane", listed, upstream, "--lane", "plain", "--lanes", "1"),
+    ]
+    found = []
     with running(stand_in, cpus="1"):
-        start = time.monotonic()
-        with running(serve, cpus="0") as server:
+        for server in servers:
+            start = time.monotonic()
+            with running(server.command, cpus=server.cpus) as process:
+                _until_rcode(server.port, sample[0], 3)
+                load = time.monotonic() - start
+                rates = [
+                    _perf("blocked", server.port, process.pid, blocked, seconds),
+                    _perf("blocked, with EDNS and EDE", server.port, process.pid, blocked, seconds, edns=True),
+                ]
+                _perf("warm", server.port, process.pid, cached, seconds)
+                rates.append(_perf("answered from the cache", server.port, process.pid, cached, seconds))
+                found.append(Measured(server.name, load, _pss_mb(process.pid), rates))
+    return found
 
-            def refused() -> None:
-                if _ask(port, sample[0])[3] & 15 != 3:
-                    raise RuntimeError("not refused yet")
 
-            until(refused, 300)
-            load = time.monotonic() - start
-            rates = [
-                _perf("blocked", port, server.pid, blocked, seconds),
-                _perf("blocked, with EDNS and its Extended DNS Error", port, server.pid, blocked, seconds, edns=True),
-            ]
-            _perf("warm", port, server.pid, cached, seconds)
-            rates.append(_perf("answered from the cache", port, server.pid, cached, seconds))
-            return rates, _pss_mb(server.pid), load
+def misses(work: Path, seconds: int = 5) -> list[Measured]:
+    """Names that nobody has asked for, forwarded to an NSD on loopback: both lanes beside Unbound forwarding."""
+    listed, zone = work / "list.txt", work / "example.zone"
+    listed.write_text("listed-name.com\n")
+    zone.write_text(
+        "$TTL 3600\n@ SOA ns.example. root.example. 1 3600 600 86400 300\n@ NS ns\nns A 127.0.0.1\n* A 192.0.2.1\n"
+    )
+    upstream, port = free_port(), free_port()
+    nsd, unbound = work / "nsd.conf", work / "unbound.conf"
+    nsd.write_text(
+        f"server:\n ip-address: 127.0.0.1@{upstream}\n username: {getpass.getuser()}\n rrl-ratelimit: 0\n"
+        f' rrl-whitelist-ratelimit: 0\n zonesdir: {work}\n database: ""\n pidfile: {work}/nsd.pid\n xfrdfile: ""\n'
+        f" zonelistfile: {work}/zones\n xfrdir: {work}\nremote-control:\n control-enable: no\n"
+        "zone:\n name: example\n zonefile: example.zone\n"
+    )
+    unbound.write_text(
+        f'server:\n interface: 127.0.0.1@{port}\n num-threads: 1\n username: ""\n chroot: ""\n directory: {work}\n'
+        f" pidfile: {work}/unbound.pid\n do-daemonize: no\n module-config: iterator\n do-not-query-localhost: no\n"
+        " msg-cache-size: 64m\n rrset-cache-size: 64m\n so-rcvbuf: 4m\n outgoing-range: 4096\n"
+        f" num-queries-per-thread: 2048\nforward-zone:\n name: .\n forward-addr: 127.0.0.1@{upstream}\n"
+    )
+    servers = [
+        ours("compiled lane", listed, upstream, "--lane", "fast", "--lanes", "1"),
+        Server("Unbound", port, ["unbound", "-c", str(unbound)]),
+        ours("plain lane", listed, upstream, "--lane", "plain", "--lanes", "1"),
+    ]
+    found = []
+    with running(["nsd", "-d", "-c", str(nsd)], cpus="1"):
+        for server in servers:
+            start = time.monotonic()
+            with running(server.command, cpus=server.cpus) as process:
+                _until_rcode(server.port, "first.example", 0)
+                load = time.monotonic() - start
+                asked = work / "asked"
+                asked.write_text("".join(f"host{n}.{process.pid}-{n % 97}.example A\n" for n in range(1_000_000)))
+                rates = [_perf("forwarded", server.port, process.pid, asked, seconds)]
+                found.append(Measured(server.name, load, _pss_mb(process.pid), rates))
+    return found
+
+
+def _until_rcode(port: int, name: str, rcode: int) -> None:
+    def answered() -> None:
+        if _ask(port, name)[3] & 15 != rcode:
+            raise RuntimeError("not yet")
+
+    until(answered, 300)
