@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from selectors import EVENT_READ, EVENT_WRITE, DefaultSelector
-from time import monotonic, sleep, time
+from time import monotonic, sleep
 from typing import Any
 
 from feeds.errors import Failure, Unavailable
@@ -19,14 +19,11 @@ from feeds.language import _
 from feeds.systemd import Notifier
 from resolver.control import RELOAD, watch
 from resolver.endpoint import MetricsPort
-from resolver.frames import Hour, LoadFailure
-from resolver.metrics import Counters, Figures, ResolverCollector, Standing, exposition
 from resolver.processes.channel import (
     ANSWERS,
     CANNOT,
     ENFORCES,
     FIGURES,
-    OPEN,
     REFUSES,
     RENEW,
     kind_of,
@@ -35,8 +32,8 @@ from resolver.processes.channel import (
 )
 from resolver.processes.children import HEARD, QUICK_SECONDS, Child, Place, ended, fork, live
 from resolver.processes.counting import Counting
+from resolver.processes.enforcement import Enforcement
 from resolver.processes.lane import DRAIN_SECONDS, run_lane
-from resolver.processes.loads import Gathering, Load
 from resolver.processes.settings import Settings
 from resolver.processes.succession import Inheritance, store, under_systemd, wait_for_the_part
 from resolver.rights import call_process, give_up_binding
@@ -67,18 +64,13 @@ class Supervisor:
         self._lanes = [Place(LANE, number) for number in range(settings.lanes)]
         self._control = Place(CONTROL)
         self._standby = Place(STANDBY)
-        self._counters = Counters()
-        self._standing = Standing(trial=settings.origin.plain is not None, open=inheritance.load is None)
-        self._counting = Counting(lambda: [lane for _place, lane in self._living()], self._page)
+        self._enforcement = Enforcement(settings, inheritance.load, notifier, log)
+        self._standing = self._enforcement.standing
+        self._counting = Counting(self._living, self._enforcement.page)
         self._metrics: MetricsPort | None = None
         if metrics is not None:
             self._show(metrics)
         self._metrics_at = 0.0
-        self._load = inheritance.load
-        self._unsaid = [inheritance.load] if inheritance.load is not None else []
-        self._gathering = Gathering(inheritance.load.number if inheritance.load is not None else 0)
-        self._same_again = inheritance.load is not None
-        self._hour: bytes | None = None
         self._ready = False
         self._ending_at: float | None = None
         self._failure: Failure | None = None
@@ -129,10 +121,8 @@ class Supervisor:
         yield self._control
         yield self._standby
 
-    def _living(self) -> Iterator[tuple[Place, Child]]:
-        for place in self._lanes:
-            if place.child is not None:
-                yield place, place.child
+    def _living(self) -> list[Child]:
+        return [place.child for place in self._lanes if place.child is not None]
 
     def _is_missing(self, place: Place) -> bool:
         if place.child is not None or self._ending_at is not None:
@@ -156,14 +146,12 @@ class Supervisor:
         if place.losses:
             self._standing.restarts[place.role] += 1
         self._selector.register(channel, EVENT_READ, partial(self._heard, place))
-        if place.role == CONTROL:
+        if place.role == LANE:
+            self._enforcement.greet(child)
+        elif place.role == CONTROL:
             self._standing.control = True
-        elif self._load is not None:
-            child.hand(self._load)
-        elif place.role == LANE and self._settings.open:
-            child.say(packed(OPEN))
-        if place.role == LANE and self._hour is not None:
-            child.say(self._hour)
+        elif self._enforcement.load is not None:
+            child.hand(self._enforcement.load)
         return None
 
     def _live_as_control(self, pair: socket.socket) -> None:
@@ -182,9 +170,7 @@ class Supervisor:
             self._metrics.leave()
         for descriptor in self._inheritance.pipes if not self._ready else ():
             os.close(descriptor)
-        self._gathering.drop()
-        if self._load is not None:
-            self._load.close()
+        self._enforcement.leave()
 
     def _heard(self, place: Place, events: int) -> None:
         child = place.child
@@ -232,9 +218,7 @@ class Supervisor:
         place.due = now + place.patience.after(now - child.since)
         self._log(f"{place.role}_lost", why=how, process=child.pid, kept=f"serial {self._standing.serial}")
         if place.role == CONTROL:
-            self._standing.control = False
-            self._gathering.drop()
-            self._same_again = self._load is not None
+            self._enforcement.control_lost()
         if not self._ready and self._inheritance.load is None and place.losses >= MOST_LOSSES:
             what = (
                 _("the control process ended before it had loaded anything")
@@ -246,43 +230,12 @@ class Supervisor:
     # What they say.
 
     def _control_said(self, data: bytes, descriptor: int | None) -> None:
-        try:
-            event = self._gathering.take(data, descriptor)
-        except Exception as error:
-            # Not even a control process gone mad reaches a lane.
-            self._gathering.drop()
-            event = LoadFailure(f"{type(error).__name__}: {error}", _("the release in force stays"), "", 1)
-        if isinstance(event, Load):
-            self._replace(event)
-        elif isinstance(event, Hour):
-            self._hour = data
-            for _place, lane in self._living():
-                lane.say(data)
-        elif event is not None:
-            self._load_failed(event)
-
-    def _replace(self, load: Load) -> None:
-        old, self._load = self._load, load
-        same, self._same_again = self._same_again and old is not None and load.equals(old), False
-        if same:
-            # A control process that was started again begins with what is in force.
-            load.close()
-            self._load = old
+        failure = self._enforcement.take(data, descriptor, self._living(), self._standby.child)
+        if failure is None:
             return
-        if old is not None:
-            old.close()
-        self._unsaid.append(load)
-        for _place, lane in self._living():
-            lane.hand(load)
-        if self._standby.child is not None:
-            self._standby.child.hand(load)
-
-    def _load_failed(self, failure: LoadFailure) -> None:
-        self._counters.swap_failures += 1
-        self._log("load_failed", what=failure.what, kept=failure.kept, then=failure.then)
         if self._ready:
             self._notifier.send("READY=1")
-        elif self._load is None and not self._settings.open:
+        elif self._enforcement.load is None and not self._settings.open:
             told = Failure(failure.what, kept=failure.kept, then=failure.then)
             told.exit_code = failure.exit_code  # type: ignore[misc]
             self._end(told)
@@ -296,8 +249,7 @@ class Supervisor:
         elif kind in (ENFORCES, REFUSES):
             lane.enforces = lane.sent.popleft()
             if kind == REFUSES:
-                self._counters.swap_failures += 1
-                self._log("load_failed", what=unpacked(data), kept="what the lane enforced before", lane=place.number)
+                self._enforcement.refused(lane, place.number, unpacked(data))
         elif kind == CANNOT:
             what, kept, then = unpacked(data)
             self._log("lane_cannot_start", what=what, kept=kept, then=then, lane=place.number)
@@ -310,7 +262,7 @@ class Supervisor:
         self._reap()
         self._settle()
         self._counting.turn(now)
-        for _place, lane in self._living():
+        for lane in self._living():
             if lane.silent_since is not None and now - lane.silent_since > SILENT_SECONDS:
                 self._log("lane_silent", process=lane.pid)
                 lane.end(signal.SIGKILL)
@@ -329,50 +281,25 @@ class Supervisor:
         pulse = self._notifier.watchdog_seconds
         if pulse and now >= self._watchdog_at:
             self._watchdog_at = now + pulse
-            if any(now - (lane.silent_since or now) < SILENT_SECONDS / 2 for _place, lane in self._living()):
+            if any(now - (lane.silent_since or now) < SILENT_SECONDS / 2 for lane in self._living()):
                 self._notifier.send("WATCHDOG=1")
 
     def _settle(self) -> None:
-        """Say what is enforced once every lane enforces it; be ready once every lane answers."""
-        living = [lane for _place, lane in self._living()]
+        """Say what every lane enforces; be ready once every lane answers."""
+        living = self._living()
         self._standing.lanes = sum(lane.answering for lane in living)
         if not self._ready and self._standing.lanes < len(self._lanes):
             return
-        while self._unsaid and all(lane.enforces >= self._unsaid[0].number for lane in living):
-            self._enforced(self._unsaid.pop(0))
+        self._enforcement.settle(living)
         if not self._ready:
             self._ready = True
-            if self._load is None:
+            if self._enforcement.load is None:
                 self._log("open", warning="nothing is enforced until a release comes")
             self._inheritance.relieve()
             self._notifier.send("READY=1")
 
-    def _enforced(self, load: Load) -> None:
-        loaded, standing = load.loaded, self._standing
-        standing.serial, standing.rules, standing.refused = loaded.serial, loaded.rules, loaded.refused
-        standing.open, standing.swapped_at, standing.zones = False, time(), loaded.zones
-        self._counters.swaps += 1
-        self._log(
-            "enforcing", serial=loaded.serial, rules=loaded.rules, refused=loaded.refused, source=loaded.authority
-        )
-        if loaded.damage:
-            self._log("release_damaged", why=loaded.damage, kept=f"serial {loaded.serial}")
-        for zone in loaded.zones:
-            self._log("zone", **zone.as_log())
-        if standing.trial:
-            self._log("trial_list", warning="a plain list is enforced; no decision stands behind its entries")
-        self._notifier.send("READY=1", f"STATUS=enforcing serial {loaded.serial}, {loaded.rules} rules")
-
     def _show(self, metrics: socket.socket) -> None:
         self._metrics = MetricsPort(metrics, self._selector, self._counting.wanted)
-
-    def _page(self, figures: Figures) -> bytes:
-        """What Prometheus sees."""
-        figures.counters.add(self._counters)
-        settings = self._settings
-        return exposition(
-            ResolverCollector(figures, self._standing, settings.config.upstreams, settings.version, settings.lane)
-        )
 
     def _signalled(self, _events: int) -> None:
         numbers = set(self._signals.recv(4096))
@@ -384,7 +311,7 @@ class Supervisor:
     def _reload(self) -> None:
         """Read everything again: the certificate here, for lanes to come, and in the lanes; the rest by control."""
         self._renew()
-        for _place, lane in self._living():
+        for lane in self._living():
             lane.say(packed(RENEW))
         # One that is just being started again reads everything anyway.
         if self._control.child is not None:
@@ -405,7 +332,7 @@ class Supervisor:
         self._log("stopping")
         if self._standby.child is not None:
             self._standby.child.end(signal.SIGKILL)
-        for _place, lane in self._living():
+        for lane in self._living():
             lane.end(signal.SIGTERM)
         if self._control.child is not None:
             self._selector.unregister(self._control.child.channel)

@@ -80,6 +80,7 @@ def test_the_lanes_left_behind_answer_until_those_of_the_new_service_do(tmp_path
         for _time in range(10):
             assert live.asks("listed.com").rcode() == dns.rcode.NXDOMAIN
         assert all(map(lives, there["lane"]))
+        until(lambda: _silent(sock))
         start = time.monotonic()
         with started_again(live, kept, name, environ) as again:
             hears(sock, "READY=1")
