@@ -1,5 +1,6 @@
 """Zones come from real primaries, signed, as wholes and as differences, and outlive them."""
 
+import os
 import signal
 import subprocess
 import time
@@ -141,3 +142,37 @@ def test_a_primary_that_signs_with_another_key_changes_nothing(
             live.waits_for("zone_not_transferred")
             assert not blocked(live, "bad.example")
             until(lambda: live.metrics()[f'blocker_dns_zone_stale{{zone="{ZONE}"}}'] == 1)
+
+
+def test_a_keeper_that_is_killed_is_back_within_seconds_and_the_zone_stays(
+    tmp_path: Path, need_program: Callable[[str, str], str]
+) -> None:
+    program = need_program("named", "bind9")
+    with upstream() as up, primary(program, "bind", tmp_path / "bind", zone(1, "bad.example")) as (port, renew):
+        arguments = (
+            "--zone", f"{ZONE}=127.0.0.1:{port}", "--zone-settings", str(settings(tmp_path)),
+            "--zone-state", str(tmp_path / "state"), "--lanes", "1",
+        )  # fmt: skip
+        with resolver(tmp_path, [up.address], *arguments) as live:
+            until(lambda: blocked(live, "bad.example"))
+            [keeper] = keepers()
+            os.kill(keeper, signal.SIGKILL)
+            until(lambda: keepers() not in ([], [keeper]), 8)
+            assert blocked(live, "bad.example")
+            renew(zone(2, "worse.example"))
+            time.sleep(1)
+            live.process.send_signal(signal.SIGHUP)
+            until(lambda: blocked(live, "worse.example"))
+        until(lambda: not keepers())
+
+
+def keepers() -> list[int]:
+    """The processes of our session that keep zones."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if (entry / "comm").read_text() == "blocker-zone\n" and os.getsid(int(entry.name)) == os.getsid(0):
+                found.append(int(entry.name))
+        except (OSError, ValueError):
+            continue
+    return found
