@@ -16,7 +16,7 @@ NAME = "iptables"
 LOAD = (
     "sh",
     "-c",
-    "set -e; f=$(mktemp); trap 'rm -f \"$f\"' EXIT; cat > \"$f\"; "
+    'set -e; f=$(mktemp); trap \'rm -f "$f"\' EXIT; cat > "$f"; '
     'for t in iptables ip6tables; do $t-restore --test --noflush "$f"; done; '
     'for t in iptables ip6tables; do $t-restore --noflush "$f"; done',
 )

@@ -11,12 +11,13 @@ a filter by source would also cut connections that a listed address opens to the
 
 from collections.abc import Callable, Iterator, Sequence
 
-from feeds.ipfilter.filter import BITS, SET_NAMES, Filter
+from feeds.ipfilter.filter import BITS, Filter
+from feeds.ipfilter.intervals import cut
 from feeds.ipfilter.kernel import InKernel, Run, address_text
 from feeds.ipfilter.lifetime import Lasting
 from feeds.ipfilter.nft import dump
 from feeds.ipfilter.nft.changes import edits_of, generation, send
-from feeds.ipfilter.nft.layout import COUNTERS, HOOKS, INGRESS, PRIORITY, TABLE, kind_of, places, uses
+from feeds.ipfilter.nft.layout import COUNTERS, HOOKS, INGRESS, MAPS, PRIORITY, TABLE, Map, places, uses
 from feeds.ipfilter.nft.said import devices_of, items_of, parse
 from feeds.ipfilter.plan import Plan
 
@@ -65,13 +66,13 @@ def _lines(filter_: Filter, hooks: Sequence[str], heading: Sequence[str], lastin
     for name in COUNTERS:
         yield f"\tcounter {name} {{"
         yield "\t}"
-    for name in SET_NAMES:
-        protocol, version = kind_of(name)
+    for name, about in MAPS.items():
         yield f"\tmap {name} {{"
-        yield f"\t\ttype {_SELECT[version][1]}{' . inet_service' if protocol else ''} : counter"
+        yield f"\t\ttype {_SELECT[about.version][1]}{' . inet_service' if about.protocol else ''} : counter"
         yield "\t\tflags interval,timeout"
         yield "\t}"
     yield "}"
+    parts = list(_parts(filter_, lasting))
     wanted = dict(place.partition("@")[::2] for place in hooks)
     for hook, priority in PRIORITY.items():
         # A chain cannot be given other devices, so that of `ingress` is made anew.
@@ -85,51 +86,55 @@ def _lines(filter_: Filter, hooks: Sequence[str], heading: Sequence[str], lastin
             body = f"type filter hook {hook}{devices} priority {priority}; policy accept;"
             yield f"add chain inet {TABLE} {hook} {{ {body} }}"
             yield f"flush chain inet {TABLE} {hook}"
-    for name in SET_NAMES:
+    for name, about in MAPS.items():
         yield f"flush map inet {TABLE} {name}"
-        elements = list(_texts(filter_, name, lasting))
+        elements = [
+            f'\t{text}{life} : "{category}{about.version}",'
+            for life, category, part in parts
+            for text in _plain_texts(part, about)
+        ]
         if elements:
             yield f"add element inet {TABLE} {name} {{"
-            yield from (f"\t{element}," for element in elements)
+            yield from elements
             yield "}"
     for hook in wanted:
-        for name in SET_NAMES:
-            yield f"add rule inet {TABLE} {hook} counter name {_key(name)} map @{name} drop"
+        for about in MAPS.values():
+            yield f"add rule inet {TABLE} {hook} {_rule(about)} drop"
 
 
-def _key(name: str) -> str:
-    protocol, version = kind_of(name)
-    address = f"{_SELECT[version][0]} daddr"
-    return f"{address} . {protocol} dport" if protocol else address
+def _rule(about: Map) -> str:
+    address = f"{_SELECT[about.version][0]} daddr"
+    if about.protocol:
+        return f"counter name {address} . {about.protocol} dport map @{about.name}"
+    ends = _range(address_text(about.version, about.first), address_text(about.version, about.last))
+    return f"{address} {ends} counter name {address} map @{about.name}"
 
 
 def _quoted(devices: str) -> list[str]:
     return [f'"{device}"' for device in devices.split(",")]
 
 
-def _texts(filter_: Filter, name: str, lasting: Lasting) -> Iterator[str]:
-    """The elements of one map as nft reads them."""
-    version = kind_of(name)[1]
+def _parts(filter_: Filter, lasting: Lasting) -> Iterator[tuple[str, str, Filter]]:
+    """(life as nft reads it, category, what is dropped for it that long)."""
     for category, part in filter_.by_category():
-        counter = f' : "{category}{version}"'
         if not lasting:
-            yield from (text + counter for text in _plain_texts(part, name))
+            yield "", category, part
         for seconds, timed in lasting:
-            yield from (f"{text} timeout {seconds}s{counter}" for text in _plain_texts(part.common(timed), name))
+            yield f" timeout {seconds}s", category, part.common(timed)
 
 
-def _plain_texts(filter_: Filter, name: str) -> Iterator[str]:
-    protocol, version = kind_of(name)
-    if not protocol:
+def _plain_texts(filter_: Filter, about: Map) -> Iterator[str]:
+    version = about.version
+    if not about.protocol:
         # An interval is one element, even where it takes several prefixes: so `changes` can take it out again.
-        for first, last in filter_.whole(version):
+        for first, last in cut(filter_.whole(version), about.first, about.last):
             size, text = last - first + 1, address_text(version, first)
             if size > 1 and not size & (size - 1) and not first % size:
                 yield f"{text}/{BITS[version] - size.bit_length() + 1}"
             else:
                 yield _range(text, address_text(version, last))
         return
-    for first, last, low, high in filter_.boxes(protocol, version):
+    for first, last, low, high in filter_.boxes(about.protocol, version):
         addresses = _range(address_text(version, first), address_text(version, last))
         yield f"{addresses} . {_range(str(low), str(high))}"
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from feeds.ipfilter import nftables
 from feeds.ipfilter.filter import Filter
-from feeds.ipfilter.intervals import merged, subtract
+from feeds.ipfilter.intervals import Intervals, cut, merged, subtract
 from feeds.ipfilter.kernel import address_text, prefix_span, run
+from feeds.ipfilter.nft.layout import MAPS
 from feeds.ipfilter.target import TARGETS
 from tests.bench.aggregate import WAYS
 from tests.bench.measure import Cost, cost
@@ -110,13 +111,16 @@ def nft(lines: list[str]) -> list[tuple[str, float]]:
     assert nftables.change(plan)
     rows.append((f"change {CHANGED} elements back, through netlink", time.monotonic() - start))
     assert nftables.read(run).filter.blocked4 == spans
-    took(
-        f"change {CHANGED} elements by nft's own `delete element` and `add element`",
-        f"delete element inet {nftables.TABLE} blocked4 {{ {_elements(gone)} }}\n"
-        f"add element inet {nftables.TABLE} blocked4 {{ {_elements(new, COUNTED)} }}\n",
-    )
+    took(f"change {CHANGED} elements by nft's own `delete element` and `add element`", "".join(_by_nft(gone, new)))
     assert nftables.read(run).filter.blocked4 == after
     return rows
+
+
+def _by_nft(gone: Intervals, new: Intervals) -> Iterator[str]:
+    for verb, spans, counted in (("delete", gone, ""), ("add", new, COUNTED)):
+        for name, about in MAPS.items():
+            if about.set_name == "blocked4" and (part := cut(spans, about.first, about.last)):
+                yield f"{verb} element inet {nftables.TABLE} {name} {{ {_elements(part, counted)} }}\n"
 
 
 def _elements(spans: tuple[tuple[int, int], ...], counted: str = "") -> str:

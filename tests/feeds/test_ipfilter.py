@@ -121,7 +121,7 @@ TABLES = '{"nftables": [{"table": {"family": "inet", "name": "blocker"}}]}'
         "",
         "[]",
         "{}",
-        '{"nftables": [{"map": {"name": "blocked4", "elem": [[{"range": ["x", "y"]}, "spam4"]]}}]}',
+        '{"nftables": [{"map": {"name": "blocked4_0", "elem": [[{"range": ["x", "y"]}, "spam4"]]}}]}',
         '{"nftables": 1}',
     ],
 )
@@ -138,14 +138,18 @@ def test_a_rule_that_does_more_than_drop_by_our_set_does_not_count_as_ours() -> 
         return json.dumps({"nftables": [chain, {"rule": {"chain": "forward", "expr": list(expressions)}}]})
 
     address = {"payload": {"protocol": "ip", "field": "daddr"}}
-    counted = {"counter": {"map": {"key": address, "data": "@blocked4"}}}
-    assert nftables.parse(table(counted, {"drop": None})).uses == ("forward:blocked4",)
+    near = {"match": {"op": "==", "left": address, "right": {"range": ["0.0.0.0", "31.255.255.255"]}}}
+    counted = {"counter": {"map": {"key": address, "data": "@blocked4_0"}}}
+    assert nftables.parse(table(near, counted, {"drop": None})).uses == ("forward:blocked4_0",)
     assert nftables.parse(table({"accept": None})).uses == ("forward:?",)
-    assert nftables.parse(table(counted, {"accept": None})).uses == ("forward:?",)
+    assert nftables.parse(table(near, counted, {"accept": None})).uses == ("forward:?",)
+    assert nftables.parse(table(counted, {"drop": None})).uses == ("forward:?",)
     narrowed = {"match": {"op": "==", "left": {"meta": {"key": "iifname"}}, "right": "eth0"}}
-    assert nftables.parse(table(narrowed, counted, {"drop": None})).uses == ("forward:?",)
-    by_source = {"counter": {"map": {"key": {"payload": {"protocol": "ip", "field": "saddr"}}, "data": "@blocked4"}}}
-    assert nftables.parse(table(by_source, {"drop": None})).uses == ("forward:?",)
+    assert nftables.parse(table(narrowed, near, counted, {"drop": None})).uses == ("forward:?",)
+    elsewhere = {"match": {**near["match"], "right": {"range": ["32.0.0.0", "63.255.255.255"]}}}
+    assert nftables.parse(table(elsewhere, counted, {"drop": None})).uses == ("forward:?",)
+    by_source = {"counter": {"map": {"key": {"payload": {"protocol": "ip", "field": "saddr"}}, "data": "@blocked4_0"}}}
+    assert nftables.parse(table(near, by_source, {"drop": None})).uses == ("forward:?",)
 
 
 def kernel(held: Filter, *, takes: bool = True) -> tuple[Callable[[Sequence[str], str], str], list[str]]:

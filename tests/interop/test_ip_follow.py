@@ -106,7 +106,7 @@ def test_releases_are_applied_as_they_come_and_stay_when_it_ends(followed: Follo
         followed.until(lambda: TWO in followed.held() and ONE not in followed.held())
     assert TWO in followed.held()
     assert [line["serial"] for line in followed.said()] == [7, 8]
-    assert "blocker_ipfilter_serial 8.0" in (tmp_path / "m.prom").read_text()
+    assert f'blocker_ipfilter_serial{{target="{followed.target}"}} 8.0' in (tmp_path / "m.prom").read_text()
     listening.close()
 
 

@@ -41,7 +41,7 @@ def refused(command, stdin):
     return run(command, stdin)
 
 STRANGE = {
-    "nftables": ["nft", "add element inet blocker blocked4 { 9.9.9.9 : \\"spam4\\" }"],
+    "nftables": ["nft", "add element inet blocker blocked4_0 { 9.9.9.9 : \\"spam4\\" }"],
     "ipset": ["ipset", "add", "blocked4", "9.9.9.9"],
     "iptables": ["iptables", "-A", "BLOCKER", "-s", "9.9.9.9", "-j", "ACCEPT"],
 }

@@ -107,7 +107,7 @@ def test_only_the_plan_that_was_looked_at_is_applied(network: Network, tmp_path:
 
     assert apply(network, kept, plan(network, kept)["checksum"]).returncode == 0
     seen = plan(network, kept, "--hook", "forward", "--hook", "output")["checksum"]
-    network.inside(network.router, "nft", 'add element inet blocker blocked4 { 192.0.2.1 : "spam4" }')
+    network.inside(network.router, "nft", 'add element inet blocker blocked4_6 { 192.0.2.1 : "spam4" }')
     done = apply(network, kept, seen, "--hook", "forward", "--hook", "output")
     assert done.returncode == 5
     assert "the kernel's sets were changed" in done.stderr

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feeds.ipfilter.filter import Filter
-from feeds.ipfilter.intervals import Intervals, cidrs, differing, intersect, merged, size, subtract
+from feeds.ipfilter.intervals import Intervals, cidrs, cut, differing, intersect, merged, size, subtract
 from feeds.ipfilter.kernel import InKernel
 from feeds.ipfilter.plan import Plan
 from feeds.ipfilter.wanted import wanted
@@ -46,6 +46,12 @@ def test_subtract_and_intersect_are_those_of_sets(one: list[tuple[int, int]], ot
     assert integers(intersect(a, b)) == integers(a) & integers(b)
     assert subtract(a, b) == merged(subtract(a, b))
     assert merged([*subtract(a, b), *intersect(a, b)]) == a
+
+
+@given(small, st.integers(0, 70), st.integers(0, 70))
+def test_what_is_cut_out_is_what_lies_there(pairs: list[tuple[int, int]], one: int, other: int) -> None:
+    made, first, last = merged(pairs), min(one, other), max(one, other)
+    assert cut(made, first, last) == intersect(made, merged([(first, last)]))
 
 
 few = st.sets(st.integers(0, 1200), max_size=9)

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 
 from feeds.errors import Unavailable
 from feeds.ipfilter.filter import BITS, Filter
-from feeds.ipfilter.intervals import Span, differing, intersect
+from feeds.ipfilter.intervals import Intervals, Span, cut, differing, intersect
 from feeds.ipfilter.lifetime import Lasting
 from feeds.ipfilter.nft import wire
-from feeds.ipfilter.nft.layout import TABLE
+from feeds.ipfilter.nft.layout import MAPS, TABLE
 from feeds.language import _
 
 _NEW_ELEMENTS, _DELETE_ELEMENTS, _GET_GENERATION = 12, 14, 16
@@ -46,8 +46,8 @@ class Edit:
     """Elements to take out of a map, each exactly as the map holds it, and to put in."""
 
     name: str
-    removed: Sequence[Element]
-    added: Sequence[Element]
+    removed: list[Element]
+    added: list[Element]
 
 
 def edits_of(held: Filter, wanted: Filter, lasting: Lasting) -> list[Edit] | None:
@@ -58,20 +58,21 @@ def edits_of(held: Filter, wanted: Filter, lasting: Lasting) -> list[Edit] | Non
     before, after = dict(held.by_category()), dict(wanted.by_category())
     if any(_boxes(before.get(name)) != _boxes(after.get(name)) for name in {*before, *after}):
         return None
-    edits = []
+    edits = [Edit(name, [], []) for name, about in MAPS.items() if not about.protocol]
     for version in BITS:
-        removed: list[Element] = []
-        added: list[Element] = []
         for name in sorted({*before, *after}):
             old, new = (parts.get(name, Filter()).whole(version) for parts in (before, after))
             gone, come = differing(old, new)
-            removed += map(Element, gone)
-            counter = f"{name}{version}"
-            if not lasting:
-                added += (Element(span, counter) for span in come)
-            for seconds, part in lasting:
-                added += (Element(span, counter, seconds) for span in intersect(come, part.whole(version)))
-        edits.append(Edit(f"blocked{version}", removed, added))
+            lives: list[tuple[int | None, Intervals]] = [(None, come)]
+            if lasting:
+                lives = [(seconds, intersect(come, part.whole(version))) for seconds, part in lasting]
+            for edit in edits:
+                about = MAPS[edit.name]
+                if about.version == version:
+                    edit.removed.extend(map(Element, cut(gone, about.first, about.last)))
+                    for life, spans in lives:
+                        pieces = cut(spans, about.first, about.last)
+                        edit.added.extend(Element(span, f"{name}{version}", life) for span in pieces)
     if sum(len(edit.removed) + len(edit.added) for edit in edits) > MOST_CHANGES:
         return None
     return edits
@@ -125,7 +126,7 @@ def _boxes(part: Filter | None) -> object:
 
 
 def _messages(kind: int, flags: int, name: str, elements: Sequence[Element]) -> Iterator[bytes]:
-    version = int(name[-1])
+    version = MAPS[name].version
     head = wire.attribute(_LIST_TABLE, _text(TABLE)) + wire.attribute(_LIST_SET, _text(name))
     for start in range(0, len(elements), _MOST_IN_MESSAGE):
         part = elements[start : start + _MOST_IN_MESSAGE]

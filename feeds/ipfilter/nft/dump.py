@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from feeds.collector import without_collector
-from feeds.ipfilter.filter import BITS, SET_NAMES, Box
+from feeds.ipfilter.filter import BITS, Box
+from feeds.ipfilter.intervals import cut
 from feeds.ipfilter.kernel import Count, InKernel
 from feeds.ipfilter.nft import wire
 from feeds.ipfilter.nft.changes import generation
-from feeds.ipfilter.nft.layout import COUNTERS, HOOKS, INGRESS, TABLE, kind_of, places
+from feeds.ipfilter.nft.layout import COUNTERS, HOOKS, INGRESS, MAPS, TABLE, Map, places
 from feeds.ipfilter.nft.said import filter_of
 
 _TRIES = 3
@@ -31,6 +32,21 @@ _INTERVAL_END = 1
 _ADDRESS = {4: "payload 1 16 4", 6: "payload 1 24 16"}
 _PORT = "payload 2 2 2"
 _FAMILY = {4: 2, 6: 10}
+
+
+def _rule(about: Map) -> tuple[str, ...]:
+    """The expressions of the rule that uses a map, as nft makes them; `cmp` is NFT_CMP_EQ 0, LTE 3, GTE 5."""
+    address = _ADDRESS[about.version]
+    family = ("meta 15", f"cmp 0 {_FAMILY[about.version]:02x}")
+    if about.protocol:
+        matches = ("meta 16", f"cmp 0 {_NUMBER[about.protocol]:02x}", address, _PORT)
+    else:
+        low, high = (end.to_bytes(BITS[about.version] // 8).hex() for end in (about.first, about.last))
+        matches = (address, f"cmp 5 {low}", f"cmp 3 {high}", address)
+    return (*family, *matches, f"@{about.name}", "drop")
+
+
+_RULES = {_rule(about): name for name, about in MAPS.items()}
 
 
 def held() -> InKernel | None:
@@ -71,10 +87,11 @@ class _Listed:
         left = math.inf if self.eternal else self.lives[max(self.lives)] if self.lives else None
         # Two intervals that touch are one in the filter, and cannot be taken out as one.
         alone = all(
-            len(part.whole(version)) == len(self.found[category].get(f"blocked{version}", ()))
+            len(cut(part.whole(about.version), about.first, about.last)) == len(self.found[category].get(name, ()))
             for category, part in filter_.by_category()
             if category in self.found
-            for version in BITS
+            for name, about in MAPS.items()
+            if not about.protocol
         )
         return InKernel(filter_, tuple(sorted(self.uses)), self.counts, left, generation if alone else None)
 
@@ -95,8 +112,8 @@ def _listed(link: socket.socket) -> _Listed:
         if about[3] == _COUNTER and _text(about[1]) == TABLE and (name := _text(about[2])) in COUNTERS:
             counted = dict(wire.attributes(about[4]))
             made.counts[name] = Count(*(int.from_bytes(counted[kind]) for kind in (2, 1)))
-    for name in SET_NAMES:
-        _read_map(link, name, ours, made)
+    for each in MAPS.values():
+        _read_map(link, each, ours, made)
     return made
 
 
@@ -118,12 +135,9 @@ def _hooks(link: socket.socket) -> Iterator[tuple[str, str]]:
 def _drops_by(listed: bytes) -> str:
     """The map by which a rule of ours counts and drops; raises ValueError for any other rule, which nft can name."""
     said = tuple(_expression(dict(wire.attributes(each))) for _kind, each in wire.attributes(listed))
-    for name in SET_NAMES:
-        protocol, version = kind_of(name)
-        key = [_ADDRESS[version], _PORT] if protocol else [_ADDRESS[version]]
-        above = ["meta 16", f"eq {_NUMBER[protocol]:02x}"] if protocol else []
-        if said == ("meta 15", f"eq {_FAMILY[version]:02x}", *above, *key, f"@{name}", "drop"):
-            return name
+    name = _RULES.get(said)
+    if name is not None:
+        return name
     raise ValueError("a rule of somebody else")
 
 
@@ -132,8 +146,8 @@ def _expression(about: dict[int, bytes]) -> str:
     match name:
         case "meta" if 2 in data:
             return f"meta {int.from_bytes(data[2])}"
-        case "cmp" if not int.from_bytes(data[2]):
-            return f"eq {dict(wire.attributes(data[3]))[1].hex()}"
+        case "cmp":
+            return f"cmp {int.from_bytes(data[2])} {dict(wire.attributes(data[3]))[1].hex()}"
         case "payload":
             return "payload " + " ".join(str(int.from_bytes(data[kind])) for kind in (2, 3, 4))
         case "objref" if 4 in data:
@@ -144,13 +158,12 @@ def _expression(about: dict[int, bytes]) -> str:
     return "?"
 
 
-def _read_map(link: socket.socket, name: str, ours: bytes, made: _Listed) -> None:
-    protocol, version = kind_of(name)
-    asked = ours + wire.attribute(2, name.encode() + b"\0")
-    width = BITS[version] // 8
-    pieces, kinds = _pieces(link, asked, width + (4 if protocol else 0))
-    for counter, elements in (_boxes if protocol else _intervals)(pieces, width).items():
-        made.found.setdefault(counter.removesuffix(str(version)), {})[name] = elements
+def _read_map(link: socket.socket, about: Map, ours: bytes, made: _Listed) -> None:
+    asked = ours + wire.attribute(2, about.name.encode() + b"\0")
+    width = BITS[about.version] // 8
+    pieces, kinds = _pieces(link, asked, width + (4 if about.protocol else 0))
+    for counter, elements in (_boxes if about.protocol else _intervals)(pieces, width).items():
+        made.found.setdefault(counter.removesuffix(str(about.version)), {})[about.name] = elements
     for rest in kinds:
         if rest.life_seconds:
             made.lives[rest.life_seconds] = min(rest.left_seconds, made.lives.get(rest.life_seconds, math.inf))

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from feeds.errors import Unavailable
-from feeds.ipfilter.filter import SET_NAMES, Box, Filter
+from feeds.ipfilter.filter import Box, Filter
 from feeds.ipfilter.intervals import merged
-from feeds.ipfilter.kernel import Count, InKernel, address_of
-from feeds.ipfilter.nft.layout import COUNTERS, HOOKS, kind_of, places
+from feeds.ipfilter.kernel import Count, InKernel, address_of, address_text
+from feeds.ipfilter.nft.layout import COUNTERS, HOOKS, MAPS, Map, places
 from feeds.language import _
 
 
@@ -27,7 +27,7 @@ def parse(text: str, devices: Sequence[str] = (), generation: int | None = None)
     try:
         for item in items:
             kind, about = next(iter(item.items()))
-            if kind == "map" and about["name"] in SET_NAMES:
+            if kind == "map" and about["name"] in MAPS:
                 elements = about.get("elem", [])
                 alone = _sort_in(about["name"], elements, found) and alone
                 eternal = _note_lives(elements, lives) or eternal
@@ -47,11 +47,14 @@ def parse(text: str, devices: Sequence[str] = (), generation: int | None = None)
 
 
 def filter_of(found: dict[str, dict[str, list[Any]]]) -> Filter:
-    """From elements by category and set; intervals as pairs, what has ports as boxes."""
-    return Filter.of_parts(
-        (category, Filter(**{name: _in_order(name, elements) for name, elements in sets.items()}))
-        for category, sets in found.items()
-    )
+    """From elements by category and map; intervals as pairs, what has ports as boxes."""
+    parts = []
+    for category, maps in found.items():
+        sets: dict[str, list[Any]] = {}
+        for name, elements in maps.items():
+            sets.setdefault(MAPS[name].set_name, []).extend(elements)
+        parts.append((category, Filter(**{name: _in_order(name, elements) for name, elements in sets.items()})))
+    return Filter.of_parts(parts)
 
 
 def items_of(text: str) -> list[dict[str, Any]]:
@@ -79,14 +82,13 @@ def unreadable(why: str) -> Unavailable:
     )
 
 
-def _in_order(name: str, elements: list[Any]) -> tuple[Any, ...]:
-    protocol, _version = kind_of(name)
-    return tuple(sorted(elements)) if protocol else merged(elements)
+def _in_order(set_name: str, elements: list[Any]) -> tuple[Any, ...]:
+    return merged(elements) if set_name.startswith("blocked") else tuple(sorted(elements))
 
 
 def _sort_in(name: str, elements: list[Any], found: dict[str, dict[str, list[Any]]]) -> bool:
     """Sort elements in by category; returns whether each interval of whole addresses stands by itself."""
-    protocol, version = kind_of(name)
+    protocol, version = MAPS[name].protocol, MAPS[name].version
     held: dict[str, list[Any]] = {}
     for element, counter in elements:
         value = element["elem"]["val"] if isinstance(element, dict) and "elem" in element else element
@@ -127,16 +129,18 @@ def _number(value: str | int) -> int:
 
 def _drops_by(expressions: list[Any]) -> str:
     """The map by which a rule of ours counts and drops. Any other rule is `?`, and to be removed."""
-    if len(expressions) == 2 and "drop" in expressions[1] and isinstance(expressions[0].get("counter"), dict):
-        found = expressions[0]["counter"].get("map", {})
-        name = str(found.get("data", "")).removeprefix("@")
-        if name in SET_NAMES and _matches(found.get("key"), name):
+    if len(expressions) >= 2 and isinstance(expressions[-2], dict) and isinstance(expressions[-2].get("counter"), dict):
+        name = str(expressions[-2]["counter"].get("map", {}).get("data", "")).removeprefix("@")
+        if name in MAPS and expressions == _rule(MAPS[name]):
             return name
     return "?"
 
 
-def _matches(key: Any, name: str) -> bool:
-    protocol, version = kind_of(name)
-    address = {"payload": {"protocol": "ip" if version == 4 else "ip6", "field": "daddr"}}
-    port = {"payload": {"protocol": protocol, "field": "dport"}}
-    return bool(key == ({"concat": [address, port]} if protocol else address))
+def _rule(about: Map) -> list[Any]:
+    """The expressions of the rule that uses a map, in the form of nft."""
+    address = {"payload": {"protocol": "ip" if about.version == 4 else "ip6", "field": "daddr"}}
+    port = {"payload": {"protocol": about.protocol, "field": "dport"}}
+    key = {"concat": [address, port]} if about.protocol else address
+    ends = [address_text(about.version, end) for end in (about.first, about.last)]
+    near = [] if about.protocol else [{"match": {"op": "==", "left": address, "right": {"range": ends}}}]
+    return [*near, {"counter": {"map": {"key": key, "data": f"@{about.name}"}}}, {"drop": None}]
