@@ -30,6 +30,7 @@ from feeds.message.words import (
     SERVFAIL,
     A,
 )
+from feeds.rule import Action
 from resolver import reasons
 from resolver.asked import OPTION_ORIGIN, OPTION_PADDING, Asked, error, finished, origin, refused, shortened
 from resolver.asking import Asking, Outstanding, Settled
@@ -58,7 +59,7 @@ class Config:
     """`upstreams` are labels for logs and metrics. `trust_ad`: pass on an upstream's AD, which needs a trusted way.
 
     `rate_limit`: answers a second of each kind to a client's network over UDP, 0 for no limit. `private_names`: wire
-    names that, with all below them, may have private addresses.
+    names that, with all below them, may have private addresses. `cookie_key`: shared by all lanes; empty: one's own.
     """
 
     upstreams: tuple[str, ...]
@@ -380,6 +381,8 @@ class Session:
         if entry.judged != self._state:
             entry.verdict = self._judge(key, entry, self.policy, self.hour)
             entry.judged = self._state
+            if entry.verdict is None or entry.verdict.action is Action.PASSTHRU:
+                self.cache.passes(key)
         return entry.verdict
 
     def _judge(self, key: bytes, entry: Entry, policy: Policy, hour: int) -> Hit | None:
