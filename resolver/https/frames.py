@@ -10,6 +10,7 @@ MAX_SETTINGS: Final = 32  # in one frame
 MAX_SETTINGS_FRAMES: Final = 16  # in a connection's life
 START: Final = 400
 EARNED: Final = 10
+PAID_OCTETS: Final = 512
 
 HEADERS, SETTINGS, CONTINUATION = 1, 4, 9
 # Error codes (RFC 9113 section 7).
@@ -33,7 +34,7 @@ class NotHttp2(Exception):
 
 
 class Purse:
-    """What a connection may still send: each frame costs 1, each answer that went out whole earns 10.
+    """What a connection may still send: a frame costs 1 for each 512 octets begun, an answer sent whole earns 10.
 
     One rule for all frames that cost little to send and ask for nothing: RST_STREAM (CVE-2023-44487), SETTINGS, PING,
     PRIORITY, CONTINUATION, WINDOW_UPDATE by single octets, empty DATA. A query costs two or three; a hundred of them
@@ -43,11 +44,12 @@ class Purse:
     def __init__(self) -> None:
         self.left = START
 
-    def pay(self) -> None:
-        """For one frame. Raises Unbearable when nothing is left."""
-        if not self.left:
+    def pay(self, size: int) -> None:
+        """For a frame with so many octets. Raises Unbearable when too little is left."""
+        cost = 1 + size // PAID_OCTETS
+        if cost > self.left:
             raise Unbearable("many frames and few queries", ENHANCE_YOUR_CALM)
-        self.left -= 1
+        self.left -= cost
 
     def earn(self) -> None:
         """An answer has gone out whole."""
@@ -80,7 +82,7 @@ class Frames:
         self._bound(kind, size)
         if len(buffer) < HEAD_BYTES + size:
             return None
-        self.purse.pay()
+        self.purse.pay(size)
         self._note(kind, size)
         frame = bytes(buffer[: HEAD_BYTES + size])
         del buffer[: HEAD_BYTES + size]
