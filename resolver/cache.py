@@ -98,6 +98,9 @@ class AnyCache(Protocol):
     def postpone(self, key: Key, until: float) -> None:
         """An upstream failed to renew it: serve it stale until then without asking again."""
 
+    def passes(self, key: Key) -> None:
+        """The policy in force lets that entry pass: it need not be asked again."""
+
     def drop(self, key: Key) -> None:
         """Forget it, if it is there."""
 
@@ -144,6 +147,9 @@ class Cache:
         entry = self._entries.get(key)
         if entry is not None:
             entry.recheck_at = until
+
+    def passes(self, key: bytes) -> None:
+        """The policy lets it pass: `Entry.verdict` has been told."""
 
     def drop(self, key: bytes) -> None:
         """Forget it, if it is there."""

@@ -141,6 +141,8 @@ cdef inline Outcome answered(State *state, Packet *packet, const uint8_t *query,
             wish.layer = <uint8_t>i
             wish.ground = <uint32_t>(match.value & ((1 << GROUND_BITS) - 1)) + 1
             return TO_PYTHON
+        if taught.kind == REFUSE or taught.kind == EXEMPT:
+            counts.by_layer[i][match.ground.action % ACTIONS] += 1
         if taught.kind == REFUSE:
             size[0] = refusal(out, query, asked, taught, match.value)
             if size[0] == 0:

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import socket
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from ipaddress import ip_address
 from struct import pack
@@ -44,9 +45,12 @@ class FastLane:
         self._fronts: list[Thread] = []
         self._health: Health | None = None
         self._answered: list[int] = []
+        self._matches: Counter[tuple[int, int]] = Counter()
+        self._zones: Counter[tuple[str, str, str]] = Counter()
 
     def enforce(self, policy: Policy) -> None:
         """From the next query on. A policy that is not all images is left to Python."""
+        self._count_zones()
         images = [layer for layer in policy.layers if isinstance(layer, Image)]
         whole = len(images) == len(policy.layers)
         self.native.enforce([(i.data, i.head.prime, i.head.places) for i in images] if whole else [], not whole)
@@ -158,9 +162,21 @@ class FastLane:
         for (category, action), count in by_rule.items():
             name = CATEGORIES[category] if category < len(CATEGORIES) else NO_CATEGORY
             counters.blocked[str(name), str(ACTIONS[action])] += count
+        self._count_zones()
+        for key, count in self._zones.items():
+            counters.zones[key] = counters.zones.get(key, 0) + count
         for place, count in enumerate(durations):
             counters.durations[place] += count
         counters.duration_sum += seconds
+
+    def _count_zones(self) -> None:
+        """Put what the lane has counted by layer down to the zones that the layers are just now; all are names."""
+        matches = Counter(self.native.matches())
+        for (layer, action), count in (matches - self._matches).items():
+            image = self._policy.layers[layer] if layer < len(self._policy.layers) else None
+            if isinstance(image, Image) and image.about.source.foreign:
+                self._zones[image.about.source.authority, "qname", str(ACTIONS[action])] += count
+        self._matches = matches
 
     def _serve(self, sock: socket.socket, odd: socket.socket, *kinds: Any) -> None:
         self.native.serve(sock.fileno(), odd.fileno(), *kinds)

@@ -63,6 +63,10 @@ class KeptAnswers:
         """Serve that entry stale until then without asking an upstream."""
         self._lane.put_off(key, until)
 
+    def passes(self, key: Key) -> None:
+        """The policy in force lets that entry pass: the lane need not leave it to Python again."""
+        self._lane.passes(key)
+
     def drop(self, key: Key) -> None:
         """Forget it, if it is there."""
         self._lane.drop(key)

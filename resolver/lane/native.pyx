@@ -31,6 +31,7 @@ from resolver.lane.forwarding cimport Back, forward
 from resolver.lane.image cimport GROUND_BYTES, Names, Spans, View
 from resolver.lane.kept cimport (
     ADDRESS_BYTES,
+    CLEAN,
     MOST_TTLS,
     Kept,
     addresses_of,
@@ -357,6 +358,17 @@ cdef class Lane:
             kept.recheck_at = until
         system.pthread_mutex_unlock(&self.state.lock)
 
+    def passes(self, bytes key):
+        """The policy in force lets that answer pass, though some rule speaks of what is in it."""
+        cdef Kept *kept
+        cdef uint64_t found = siphash13(self.state.secret, key, len(key))
+        with nogil:
+            system.pthread_mutex_lock(&self.state.lock)
+        kept = look_up(&self.state.store, found, key, len(key))
+        if kept != NULL:
+            kept.verdict, kept.judged = CLEAN, self.state.number
+        system.pthread_mutex_unlock(&self.state.lock)
+
     def drop(self, bytes key):
         """Forget that answer, if it is there."""
         cdef Kept *kept
@@ -434,6 +446,19 @@ cdef class Lane:
             for i in range(DURATIONS):
                 durations[i] += one.durations[i]
         return total, by_rule, durations, seconds
+
+    def matches(self):
+        """How many queries a rule of a layer decided here, by (layer, action); layers are as `enforce` was given them."""
+        cdef Counted counted
+        cdef dict total = {}
+        cdef Counts *one
+        for counted in [None, *self.counted]:
+            one = &self.own if counted is None else counted.counts
+            for i in range(MAX_LAYERS):
+                for j in range(ACTIONS):
+                    if one.by_layer[i][j]:
+                        total[i, j] = total.get((i, j), 0) + one.by_layer[i][j]
+        return total
 
     def answer(self, bytes query, double now, bytes address=b"", bint counted=False):
         """What the lane says to one datagram: octets, None for nothing, or (layer, ground + 1) for what is Python's.

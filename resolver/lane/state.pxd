@@ -52,6 +52,7 @@ cdef struct Counts:
     uint64_t proven
     uint64_t unsent
     uint64_t by_rule[CATEGORIES][ACTIONS]
+    uint64_t by_layer[MAX_LAYERS][ACTIONS]
     uint64_t durations[DURATIONS]
     double seconds
 

@@ -217,6 +217,19 @@ def test_the_cache_keeps_its_bound_and_lets_go_of_what_was_used_longest_ago():
     assert left[-1:] == [999]
 
 
+def test_an_answer_that_an_exception_lets_pass_is_left_to_python_once_only():
+    both = Pair(POLICY)
+    packet = spelled("www.good.example", "A", "none", False, 0, 0x0100, 1, 7)
+    plain, behind = both.asks(packet)
+    texts = ["www.good.example. 60 IN CNAME free.bad.example.", "free.bad.example. 60 IN A 192.0.2.1"]
+    same(*both.answers(plain[0], behind[0], response(plain[0].data, *texts)))
+    same(*both.asks(packet))
+    before = both.by_python
+    for _n in range(5):
+        same(*both.asks(packet))
+    assert both.by_python == before
+
+
 def test_a_client_that_brings_its_cookie_back_is_believed_by_the_lane_itself():
     both = Pair(POLICY, Config(("a",), rate_limit=1))
     both.turn(1_000_000.0)
