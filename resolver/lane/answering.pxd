@@ -141,14 +141,13 @@ cdef inline Outcome answered(State *state, Packet *packet, const uint8_t *query,
             wish.layer = <uint8_t>i
             wish.ground = <uint32_t>(match.value & ((1 << GROUND_BITS) - 1)) + 1
             return TO_PYTHON
-        if taught.kind == REFUSE or taught.kind == EXEMPT:
-            counts.by_layer[i][match.ground.action % ACTIONS] += 1
         if taught.kind == REFUSE:
             size[0] = refusal(out, query, asked, taught, match.value)
             if size[0] == 0:
                 return TO_PYTHON
             counts.blocked += 1
             counts.by_rule[match.ground.category % CATEGORIES][match.ground.action % ACTIONS] += 1
+            counts.by_layer[i][match.ground.action % ACTIONS] += 1
             return limited(state, query, asked, sender, KIND_BLOCKED, now, out, size, counts)
         if taught.kind != EXEMPT:
             return TO_PYTHON
@@ -172,6 +171,8 @@ cdef inline Outcome answered(State *state, Packet *packet, const uint8_t *query,
         if kept.verdict != CLEAN:
             return TO_PYTHON
     size[0] = kept_answer(out, query, asked, kept, now)
+    if exempt:
+        counts.by_layer[i][match.ground.action % ACTIONS] += 1
     counts.hits += 1
     counts.cached += 1
     return limited(state, query, asked, sender, kind_of(message_of(kept)), now, out, size, counts)

@@ -32,6 +32,7 @@ from tests.resolver.play import rule
 ZONE = "rpz.test"
 HEAD = "$TTL 300\n@ SOA localhost. root 7 3600 600 86400 60\n"
 HOUR = 500_000
+MATCHED = (Action.NXDOMAIN, Action.PASSTHRU)
 
 
 def read(text: str, policy: str = "given") -> tuple[Layer, Counter[str]]:
@@ -316,6 +317,13 @@ def test_exceptions_the_feed_and_zones_are_asked_in_that_order_and_a_broken_zone
         assert verdict("exc.example") == "NOERROR answer"
         assert verdict("good.feed.example") == "NOERROR answer"
         assert verdict("late.example") == "NOERROR 15"
+        met = [f'blocker_dns_zone_matches_total{{action="{a}",trigger="qname",zone="{ZONE}"}}' for a in MATCHED]
+        before = live.metrics()
+        for _n in range(5):
+            verdict("zone.example")
+            verdict("ok.example")
+        after = live.metrics()
+        assert [after[series] - before[series] for series in met] == [5, 5], "each is counted once, in either lane"
         one.path.write_text("garbage")  # type: ignore[union-attr]
         accept(state, 2, rule("new.example"))
         live.waits_for("enforcing", 2)
