@@ -104,13 +104,15 @@ class Enforcement:
     def _say(self, load: Load) -> None:
         loaded, standing = load.loaded, self.standing
         standing.serial, standing.rules, standing.refused = loaded.serial, loaded.rules, loaded.refused
-        standing.open, standing.swapped_at = False, time()
+        standing.open, standing.swapped_at, standing.zones = False, time(), loaded.zones
         self.counters.swaps += 1
         self._log(
             "enforcing", serial=loaded.serial, rules=loaded.rules, refused=loaded.refused, source=loaded.authority
         )
         if loaded.damage:
             self._log("release_damaged", why=loaded.damage, kept=f"serial {loaded.serial}")
+        for zone in loaded.zones:
+            self._log("zone", **zone.as_log())
         if standing.trial:
             self._log("trial_list", warning="a plain list is enforced; no decision stands behind its entries")
         self._notifier.send("READY=1", f"STATUS=enforcing serial {loaded.serial}, {loaded.rules} rules")
