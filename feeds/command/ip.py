@@ -11,7 +11,6 @@ from feeds.command.ip_options import carried_options, metrics_option, options_fo
 from feeds.command.ip_render import config, render
 from feeds.command.ip_why import why
 from feeds.command.ip_wish import Wish, wish_of
-from feeds.ipfilter import metrics
 from feeds.ipfilter.carried.ways import WAYS
 from feeds.ipfilter.filter import BITS
 from feeds.ipfilter.kernel import run
@@ -41,8 +40,7 @@ ip.add_command(why)
 def plan_(as_json: bool, metrics_file: Path | None, **options: Any) -> None:
     wish = wish_of(**options)
     plan = wish.plan()
-    if metrics_file:
-        metrics.write(metrics_file, plan, wish.now)
+    wish.write_metrics(metrics_file, plan)
     answer(as_json, _plan_json(wish, plan), _plan_text(wish, plan))
     if plan.empty:
         hint(_("Nothing to do: {target} holds what it shall hold.").format(target=plan.target))
@@ -75,9 +73,8 @@ def apply_(as_json: bool, checksum: str | None, lapse: bool, metrics_file: Path 
     plan = whole.lapsing() if lapse else whole
     after = wish.target.apply(plan, wish.hooks, wish.heading(), run)
     done = replace(whole, held=after)
-    if metrics_file:
-        # A lapse that adds nothing leaves the time of the last whole apply: the alert on drift looks at it.
-        metrics.write(metrics_file, done, wish.now, wish.now if done.empty else None)
+    # A lapse that adds nothing leaves the time of the last whole apply: the alert on drift looks at it.
+    wish.write_metrics(metrics_file, done, applied=done.empty)
     data = {**_counts(replace(done, wanted=after.filter)), "applied": not plan.empty, "checksum": done.checksum}
     sentence = _("{target} now drops {four} IPv4 and {six} IPv6 prefixes of serial {serial}.").format(
         target=plan.target, four=prefix_count(after.filter, 4), six=prefix_count(after.filter, 6), serial=plan.serial

@@ -19,7 +19,6 @@ from feeds.command.ip_options import carried_options, metrics_option, options_fo
 from feeds.command.ip_wish import Wish, wish_of
 from feeds.command.state import now
 from feeds.errors import Failure, Held
-from feeds.ipfilter import metrics
 from feeds.ipfilter.carried.ways import WAYS
 from feeds.ipfilter.due import Due
 from feeds.ipfilter.kernel import run
@@ -88,8 +87,7 @@ def _turn(metrics_file: Path | None, options: dict[str, Any]) -> dict[str, Any] 
     plan = whole.lapsing() if held else whole
     after = wish.target.apply(plan, wish.hooks, wish.heading(), run)
     done = replace(whole, held=after)
-    if metrics_file:
-        metrics.write(metrics_file, done, wish.now, wish.now if done.empty else None)
+    wish.write_metrics(metrics_file, done, applied=done.empty)
     if held is not None:
         raise held
     if plan.empty:
