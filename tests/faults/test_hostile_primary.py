@@ -76,7 +76,8 @@ def primary(mind: Mind, tls: ssl.SSLContext | None = None) -> Iterator[ForeignZo
                     stream = tls.wrap_socket(stream, server_side=True)
                 with stream:
                     size = int.from_bytes(stream.recv(2))
-                    for data in mind(dns.message.from_wire(stream.recv(size))):
+                    query = stream.recv(size)
+                    for data in mind(dns.message.from_wire(query)) if query else ():
                         stream.sendall(len(data).to_bytes(2) + data)
             except OSError:
                 return
