@@ -29,7 +29,7 @@ MAX_TTL_SECONDS: Final = 0x7FFFFFFF
 
 _USUAL = re.compile(
     rb"([\w*.@/-]*)[ \t]+(?:(\d{1,10})[ \t]+)?(?:IN[ \t]+)?(?:(\d{1,10})[ \t]+)?"
-    rb"CNAME[ \t]+([\w*.@-]+)[ \t]*(?:;.*)?\s*",
+    rb"CNAME[ \t]+([\w*.@-]+)",
     re.IGNORECASE | re.ASCII,
 )
 _TOKEN = re.compile(rb'[ \t]*("(?:[^"\\]|\\.)*"|(?:[^ \t"\\]|\\.)+)', re.DOTALL)
@@ -224,7 +224,7 @@ def _lines(file: BinaryIO, skipped: Counter[str]) -> Iterator[bytes]:
         if depth < 0 or len(held) > MAX_LINE_BYTES:
             skipped["syntax"] += 1
         elif not depth and held.strip():
-            yield bytes(held)
+            yield bytes(held.rstrip())
         if depth <= 0 or len(held) > MAX_LINE_BYTES:
             held.clear()
             depth = 0

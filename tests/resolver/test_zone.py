@@ -113,14 +113,14 @@ BOMBS = {
                "rpz-ip CNAME .", "32.1.2.0.192.x.rpz-client-ip CNAME .", "64.zz.1.zz.2.rpz-ip CNAME .",
                "*.rpz-ip CNAME .", "120.9.zz.ffff.0.0.0.0.0.rpz-ip CNAME ."],
     "type": ["bad.example NS ns.example.", "bad.example DNAME other.example.", "bad.example SOA a. b. 1 1 1 1 1"],
-    "data": ["bad.example A 192.0.2.256", "bad.example A", "bad.example AAAA x", "bad.example CNAME",
+    "data": ["bad.example A 192.0.2.256", "bad.example A", "bad.example CNAME\\", "bad.example AAAA x", "bad.example CNAME",
              "bad.example CNAME a. b.", "bad.example TYPE1 \\# 3 0a0000",
              "bad.example MX mail.example.", 'bad.example TXT "open'],
     "action": ["bad.example CNAME rpz-whatever.", "bad.example CNAME *.rpz-drop."],
     "trigger": ["bad.rpz-something CNAME ."],
     "nsdname": ["ns.bad.example.rpz-nsdname CNAME ."],
     "nsip": ["32.1.2.0.192.rpz-nsip CNAME ."],
-    "syntax": ["bad.example CNAME\\", "bad.example 300", "bad.example WHAT x", ")",
+    "syntax": ["bad.example 300", "bad.example WHAT x", ")",
                "bad.example A ( 192.0.2.1", "99999999999x bad CNAME ."],
     "directive": ["$INCLUDE /etc/passwd", "$GENERATE 1-1000000000 a$ CNAME .", "$TTL"],
 }  # fmt: skip
@@ -403,3 +403,24 @@ def test_a_client_is_met_by_his_address_before_the_name_and_told_no_more_than_ot
         assert [option.to_text() for option in reply.options] == [f"EDE 15 (Blocked): list {ZONE}"]
         found = live.metrics()
         assert found[f'blocker_dns_zone_matches_total{{action="nxdomain",trigger="client-ip",zone="{ZONE}"}}'] == 2
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "a CNAME b" + " " * 100_000 + "!",
+        "a" + " " * 100_000 + "1" + " " * 100_000 + "x",
+        "(" * 100_000,
+        "a TXT " + "\\" * 100_000,
+        "a TXT " + "x " * 50_000,
+        "a CNAME " + "a." * 50_000,
+        "a " + "1" * 100_000 + " CNAME .",
+        "a MX " + "9" * 100_000 + " b.",
+    ],
+    ids=["blanks", "more blanks", "parentheses", "backslashes", "strings", "labels", "ttl", "number"],
+)
+def test_no_line_however_long_takes_more_than_a_moment(line: str) -> None:
+    started = time.process_time()
+    layer, _skipped = read(f"{line}\nlast.example CNAME .\n")
+    assert time.process_time() - started < 2
+    assert meets(layer, "last.example") or "(" in line
