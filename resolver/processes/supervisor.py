@@ -9,6 +9,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from selectors import EVENT_READ, EVENT_WRITE, DefaultSelector
 from time import monotonic, sleep
@@ -127,7 +128,9 @@ class Supervisor:
     def _is_missing(self, place: Place) -> bool:
         if place.child is not None or self._ending_at is not None:
             return False
-        return place.role != STANDBY or (self._ready and not under_systemd(os.environ))
+        # One who has taken over may be killed, too, before its own lanes answer.
+        begun = self._ready or self._inheritance.load is not None
+        return place.role != STANDBY or (begun and not under_systemd(os.environ))
 
     def _start(self, place: Place) -> Inheritance | None:
         """Fork it. Only a standby whose time has come returns something, in its own process."""
@@ -135,8 +138,10 @@ class Supervisor:
         if pid == 0:
             if place.role == STANDBY:
                 os.close(self._pipe[0])
-                return Inheritance((self._pipe[1],), wait_for_the_part(channel), self._born)
-            os.close(self._pipe[1])
+                pipes = (self._pipe[1], *self._inheritance.pipes)
+                return Inheritance(pipes, wait_for_the_part(channel), self._born)
+            for pipe in (self._pipe[1], *self._inheritance.pipes):
+                os.close(pipe)
             if place.role == CONTROL:
                 os.close(self._pipe[0])
                 live("blocker-control", partial(self._live_as_control, channel.plain()), self._log)
@@ -168,8 +173,6 @@ class Supervisor:
             sock.close()
         if self._metrics is not None:
             self._metrics.leave()
-        for descriptor in self._inheritance.pipes if not self._ready else ():
-            os.close(descriptor)
         self._enforcement.leave()
 
     def _heard(self, place: Place, events: int) -> None:
@@ -295,8 +298,13 @@ class Supervisor:
             self._ready = True
             if self._enforcement.load is None:
                 self._log("open", warning="nothing is enforced until a release comes")
-            self._inheritance.relieve()
+            self._relieve()
             self._notifier.send("READY=1")
+
+    def _relieve(self) -> None:
+        """Lanes left behind, if there are any, may end."""
+        self._inheritance.relieve()
+        self._inheritance = replace(self._inheritance, pipes=())
 
     def _show(self, metrics: socket.socket) -> None:
         self._metrics = MetricsPort(metrics, self._selector, self._counting.wanted)
@@ -359,8 +367,7 @@ class Supervisor:
         return min(moments)
 
     def _close(self) -> None:
-        if not self._ready:
-            self._inheritance.relieve()
+        self._relieve()
         if self._metrics is not None:
             self._metrics.close()
         self._selector.close()

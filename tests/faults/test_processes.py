@@ -153,6 +153,44 @@ def test_with_the_parent_killed_its_lanes_answer_until_those_of_the_standby_do(t
         assert back(live, standby) < BACK_SECONDS, "and there is an standby process again"
 
 
+def test_with_parent_after_parent_killed_at_once_there_is_one_more(tmp_path: Path, address: str):
+    names = plain_list(tmp_path, "listed.com")
+    with resolver(tmp_path, [address], "--list", str(names), lanes=2) as live, ended_at_last(live):
+        parent = live.process.pid
+        back(live, parent)
+        every = {pid for pids in family(parent).values() for pid in pids}
+        with Load(tmp_path, live, 8) as load:
+            for generation in (1, 2, 3):
+                [parent], victim = family(parent)["standby"], parent
+                os.kill(victim, signal.SIGKILL)
+                live.waits_for("took_over", generation, bereft=True)
+                until(lambda at=parent: bool(family(at)["standby"]))  # type: ignore[misc]
+                every |= {pid for pids in family(parent).values() for pid in pids}
+            live.process.wait(5)
+            back(live, parent)
+            every -= {pid for pids in family(parent).values() for pid in pids}
+            until(lambda: not any(lives(pid) for pid in every if pid != parent))
+            result = load.result()
+        print(result.text())
+        assert result.lost == 0
+
+
+def test_a_standby_that_was_killed_is_there_again(tmp_path: Path, address: str):
+    names = plain_list(tmp_path, "listed.com")
+    with resolver(tmp_path, [address], "--list", str(names), lanes=2) as live, ended_at_last(live):
+        back(live, live.process.pid)
+        [first] = family(live.process.pid)["standby"]
+        os.kill(first, signal.SIGKILL)
+        until(lambda: not lives(first))
+        assert back(live, live.process.pid) < BACK_SECONDS
+        [second] = family(live.process.pid)["standby"]
+        live.process.kill()
+        live.process.wait(5)
+        live.waits_for("took_over", bereft=True)
+        back(live, second)
+        assert set(all_asked(live)) == {NXDOMAIN}, "and it knows what is in force"
+
+
 def test_with_the_parent_killed_and_the_disk_gone_the_same_release_stays_in_force(tmp_path: Path, address: str):
     state = tmp_path / "state"
     accept(state, 1, a_rule())
