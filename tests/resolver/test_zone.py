@@ -22,7 +22,7 @@ from resolver.command import dns as dns_group
 from resolver.command.serve import serve
 from resolver.image import new_memory
 from resolver.loading import Origin
-from resolver.policy import Ground, Hit, Layer, Policy, Source
+from resolver.policy import Ground, Hit, Layer, Policy, Source, client_address
 from resolver.zones.master import read_master
 from resolver.zones.meaning import Meaning, override_of
 from resolver.zones.settings import ForeignZone
@@ -425,3 +425,32 @@ def test_no_line_however_long_takes_more_than_a_moment(line: str) -> None:
     layer, _skipped = read(f"{line}\nlast.example CNAME .\n")
     assert time.process_time() - started < 2
     assert meets(layer, "last.example") or "(" in line
+
+
+def test_the_example_of_the_draft_means_what_the_draft_says_of_it() -> None:
+    example = Path(__file__).parent.parent / "golden" / "draft.rpz.zone"
+    layer, skipped = read(example.read_text())
+    policy = Policy([layer])
+    assert skipped == {"nsdname": 1, "nsip": 1}
+
+    def by_name(name: str) -> str:
+        found = policy.by_name(encode_name(name), HOUR)
+        return str(found.action) if found else "none"
+
+    def by(trigger: str, address: str) -> str:
+        where = client_address(address)
+        found = policy.by_address(*where, HOUR) if trigger == "ip" else layer.by_client(*where, HOUR)
+        return f"{found.trigger} {found.action}" if found else "none"
+
+    assert [by_name(f"{label}.domain.com") for label in ("nxdomain", "nodata", "bad", "ok", "x.bzone", "bzone")] == [
+        "nxdomain", "nodata", "local", "passthru", "local", "none",
+    ]  # fmt: skip
+    assert [by_name(name) for name in ("example.com", "a.b.example.com", "domain.com", "com")] == [
+        "tcp_only", "tcp_only", "none", "none",
+    ]  # fmt: skip
+    assert [by("ip", address) for address in ("127.0.0.2", "127.0.0.1", "128.0.0.1")] == [
+        "ip nxdomain", "ip passthru", "none",
+    ]  # fmt: skip
+    assert [by("client", address) for address in ("2001::9", "::ffff:127.0.0.1", "10.1.2.3", "10.0.1.1")] == [
+        "client-ip drop", "client-ip drop", "client-ip tcp_only", "none",
+    ]  # fmt: skip
