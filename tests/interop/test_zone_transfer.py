@@ -11,7 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.interop.rpz_sets import free_port
+from feeds.store import Store
+from tests.interop.rpz_sets import APEX, free_port
+from tests.interop.test_transfer_bind import ZONE as OWN_ZONE
+from tests.interop.test_transfer_bind import accept, listed, serving
+from tests.interop.test_transfer_unbound import certificate
 from tests.resolver.live import LiveResolver, resolver, upstream
 
 pytestmark = pytest.mark.interop
@@ -164,6 +168,34 @@ def test_a_keeper_that_is_killed_is_back_within_seconds_and_the_zone_stays(
             live.process.send_signal(signal.SIGHUP)
             until(lambda: blocked(live, "worse.example"))
         until(lambda: not keepers())
+
+
+def test_our_own_zone_server_is_a_primary_over_tls_with_tsig(tmp_path: Path) -> None:
+    store = Store.create(tmp_path / "feed", url="https://feed.example/", root=b"{}", training=True)
+    accept(store, 1, listed(range(1, 20)))
+    port, tls_port = free_port(), free_port()
+    chain, key = certificate(tmp_path / "tls", "primary.test")
+    toml = tmp_path / "serve.toml"
+    toml.write_text(f'[zone."{OWN_ZONE}"]\n[secondary.us]\nkey = "k1"\nsecret_file = "k1.secret"\n')
+    pulls = settings(tmp_path)
+    pulls.write_text(f'[zone."{OWN_ZONE}"]\nkey = "k1"\nsecret_file = "k1.secret"\ncertificate = "{chain}"\n')
+    tls = ("--tls", f"127.0.0.1:{tls_port}", "--certificate", chain, "--private-key", key)
+    arguments = (
+        "--zone", f"{OWN_ZONE}=127.0.0.1:{tls_port}", "--zone-settings", str(pulls),
+        "--zone-state", str(tmp_path / "state"), "--lanes", "1",
+    )  # fmt: skip
+    with (
+        serving(toml, store, port, tmp_path / "serve.log", *tls),
+        upstream() as up,
+        resolver(tmp_path, [up.address], *arguments) as live,
+    ):
+        until(lambda: blocked(live, f"a.n5.{APEX}"))
+        accept(store, 2, listed(range(10, 30)))
+        time.sleep(2)
+        live.process.send_signal(signal.SIGHUP)
+        until(lambda: blocked(live, f"n25.{APEX}"))
+        assert not blocked(live, f"n5.{APEX}")
+        assert blocked(live, f"n15.{APEX}")
 
 
 def keepers() -> list[int]:
