@@ -25,6 +25,8 @@ cdef enum:
     TEXT = 64
     ADDRESS = 46
     FIRST_ROOM = 1024
+    RADIX_BITS = 11
+    BUCKETS = 2048
 
 cdef struct Span:
     u128 first
@@ -140,14 +142,14 @@ cdef class Listed:
         return 0
 
     cdef int sort(self) except -1:
-        """By radix, a byte a turn, least significant first; bytes that are the same everywhere cost no move."""
+        """By radix, some bits a turn, least significant first; bits that are the same everywhere cost no move."""
         cdef Py_ssize_t index, total, held
-        cdef Py_ssize_t places[256]
+        cdef Py_ssize_t places[BUCKETS]
         cdef Span *source = self.held
         cdef Span *target
         cdef Span *swapped
         cdef int shift
-        cdef int byte
+        cdef int bucket
         for index in range(1, self.count):
             if source[index - 1].first > source[index].first:
                 break
@@ -156,21 +158,21 @@ cdef class Listed:
         target = <Span *>malloc(self.count * sizeof(Span))
         if target == NULL:
             raise MemoryError
-        for shift in range(0, self.bits, 8):
+        for shift in range(0, self.bits, RADIX_BITS):
             memset(places, 0, sizeof(places))
             for index in range(self.count):
-                places[<uint8_t>(source[index].first >> shift)] += 1
-            if places[<uint8_t>(source[0].first >> shift)] == self.count:
+                places[<int>(source[index].first >> shift) & (BUCKETS - 1)] += 1
+            if places[<int>(source[0].first >> shift) & (BUCKETS - 1)] == self.count:
                 continue
             total = 0
-            for byte in range(256):
-                held = places[byte]
-                places[byte] = total
+            for bucket in range(BUCKETS):
+                held = places[bucket]
+                places[bucket] = total
                 total += held
             for index in range(self.count):
-                byte = <uint8_t>(source[index].first >> shift)
-                target[places[byte]] = source[index]
-                places[byte] += 1
+                bucket = <int>(source[index].first >> shift) & (BUCKETS - 1)
+                target[places[bucket]] = source[index]
+                places[bucket] += 1
             swapped, source, target = source, target, source
         self.held, self.room = source, self.count
         free(target)
