@@ -49,7 +49,7 @@ next_hop_option = click.option(
 carried_options = _all(
     click.option(
         "--file",
-        type=click.Path(path_type=Path, dir_okay=False),
+        type=click.Path(path_type=Path),
         cls=SpokenOption,
         help=N_("Targets behind a file: the file that holds what was told to the target (routeros: a link to parts)."),
     ),
