@@ -109,11 +109,7 @@ class Edge:
     def fault(self, error: Exception) -> None:
         """A bug met while serving: counted, logged once per place without any data of the query; serving goes on."""
         self.session.counters.faults += 1
-        trace = error.__traceback__
-        while trace is not None and trace.tb_next is not None:
-            trace = trace.tb_next
-        place = f"{trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}" if trace else "?"
-        key = f"{type(error).__name__} at {place}"
+        key = place_of(error)
         if key not in self._faults and len(self._faults) < 100:
             self._faults.add(key)
             self._log("fault", fault=key)
@@ -359,6 +355,15 @@ class StreamConnection(BoundedConnection):
 
     def stopProducing(self) -> None:
         """From the transport: the connection is lost."""
+
+
+def place_of(error: Exception) -> str:
+    """What kind of fault it was, and where: all that may be said of it without saying whose query it was."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = f"{trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}" if trace else "?"
+    return f"{type(error).__name__} at {place}"
 
 
 def subscriber(host: str) -> str:

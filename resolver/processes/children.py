@@ -12,6 +12,7 @@ from resolver.metrics import Figures
 from resolver.processes.channel import Channel
 from resolver.processes.loads import Load
 from resolver.rights import call_process
+from resolver.server import place_of
 
 HEARD: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 QUICK_SECONDS: Final = 1.0
@@ -78,11 +79,20 @@ class Place:
 
 
 def fork(leave: Callable[[], None]) -> tuple[int, Channel]:
-    """As os.fork, with each side's end of a channel. `leave` closes in the child what is its parent's."""
+    """As os.fork, with each side's end of a channel. `leave` closes in the child what is its parent's.
+
+    Raises OSError.
+    """
     ours, theirs = Channel.pair()
     # A signal that comes before the child has its own ways would be taken in its parent's.
     masked = signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError:
+        signal.pthread_sigmask(signal.SIG_SETMASK, masked)
+        ours.close()
+        theirs.close()
+        raise
     if pid:
         signal.pthread_sigmask(signal.SIG_SETMASK, masked)
         theirs.close()
@@ -110,11 +120,7 @@ def live(name: str, life: Callable[[], None], log: Callable[..., None]) -> NoRet
         life()
         status = 0
     except Exception as error:
-        trace = error.__traceback__
-        while trace is not None and trace.tb_next is not None:
-            trace = trace.tb_next
-        place = f"{trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}" if trace else "?"
-        log("fault", fault=f"{type(error).__name__} at {place}")
+        log("fault", fault=place_of(error))
     finally:
         os._exit(status)
 

@@ -48,6 +48,7 @@ from resolver.upstream import Upstreams
 TURN_SECONDS = 1.0
 SECRET_BYTES = 16
 DRAIN_SECONDS = 2.0
+FIRST_WORD_SECONDS = 0.3
 ORPHAN_LOOK_SECONDS = 0.1
 # So long a lane answers that nobody looks after; who watches over the whole has had time to start another.
 ORPHAN_SECONDS = 600.0
@@ -206,10 +207,14 @@ class Lane:
         self._ending = True
         for end in self._enders:
             end()
-        until = monotonic() + DRAIN_SECONDS
+        start = monotonic()
 
         def waited() -> Any:
-            if (not len(self.session.asking) and not self.lane.waiting) or monotonic() > until:
+            took = monotonic() - start
+            # Who connected just now has not said yet what for.
+            expected = self._connections.total() and took < FIRST_WORD_SECONDS
+            awaited = len(self.session.asking) or self.lane.waiting or expected
+            if not awaited or took > DRAIN_SECONDS:
                 self.upstreams.close()
                 return None
             return task.deferLater(self._reactor, 0.05, waited)

@@ -94,6 +94,8 @@ def listen_streams(
 
     def end() -> None:
         for port in ports:
+            # Who waits to be accepted would be reset; who comes later meets another lane.
+            port.doRead()
             port.stopListening()
 
     return end

@@ -31,7 +31,7 @@ from resolver.processes.channel import (
     packed,
     unpacked,
 )
-from resolver.processes.children import HEARD, QUICK_SECONDS, Child, Place, ended, fork, live
+from resolver.processes.children import HEARD, LONGEST_WAIT, QUICK_SECONDS, Child, Place, ended, fork, live
 from resolver.processes.counting import Counting
 from resolver.processes.enforcement import Enforcement
 from resolver.processes.lane import DRAIN_SECONDS, run_lane
@@ -41,7 +41,8 @@ from resolver.rights import call_process, give_up_binding
 from resolver.server import tcp_socket
 
 MOST_LOSSES = 3  # of one process before anything was answered; after that it is no use to go on
-SILENT_SECONDS = 10.0  # a lane that says nothing for so long is ended
+SILENT_SECONDS = 5.0  # a lane that says nothing for so long is ended
+STALL_SECONDS = 2.0  # between two turns of our own loop: then the machine stood still, and not a lane
 METRICS_SECONDS = 0.5  # between attempts to show figures
 LANE, CONTROL, STANDBY = "lane", "control", "standby"
 
@@ -76,7 +77,7 @@ class Supervisor:
         self._ending_at: float | None = None
         self._failure: Failure | None = None
         self._watchdog_at = 0.0
-        self._born = monotonic()
+        self._born = self._turned_at = monotonic()
         self._pipe = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._signals, self._waker = socket.socketpair()
         self._signals.setblocking(False)
@@ -134,7 +135,12 @@ class Supervisor:
 
     def _start(self, place: Place) -> Inheritance | None:
         """Fork it. Only a standby whose time has come returns something, in its own process."""
-        pid, channel = fork(self._leave)
+        try:
+            pid, channel = fork(self._leave)
+        except OSError as error:
+            self._log("cannot_fork", why=error.strerror, process=place.role)
+            place.due = monotonic() + LONGEST_WAIT
+            return None
         if pid == 0:
             if place.role == STANDBY:
                 os.close(self._pipe[0])
@@ -265,10 +271,7 @@ class Supervisor:
         self._reap()
         self._settle()
         self._counting.turn(now)
-        for lane in self._living():
-            if lane.silent_since is not None and now - lane.silent_since > SILENT_SECONDS:
-                self._log("lane_silent", process=lane.pid)
-                lane.end(signal.SIGKILL)
+        self._end_silent(now)
         if self._metrics is not None:
             self._metrics.turn(now)
         elif self._settings.metrics is not None and now >= self._metrics_at:
@@ -286,6 +289,17 @@ class Supervisor:
             self._watchdog_at = now + pulse
             if any(now - (lane.silent_since or now) < SILENT_SECONDS / 2 for lane in self._living()):
                 self._notifier.send("WATCHDOG=1")
+
+    def _end_silent(self, now: float) -> None:
+        stood_still, self._turned_at = now - self._turned_at > STALL_SECONDS, now
+        for lane in self._living():
+            if lane.silent_since is None:
+                continue
+            if stood_still:
+                lane.silent_since = now
+            elif now - lane.silent_since > SILENT_SECONDS:
+                self._log("lane_silent", process=lane.pid)
+                lane.end(signal.SIGKILL)
 
     def _settle(self) -> None:
         """Say what every lane enforces; be ready once every lane answers."""
