@@ -114,15 +114,12 @@ def _pulled(zone: ForeignZone, folder: Path) -> tuple[str, Pulled | None]:
     except OSError as error:
         problem = f"{error.filename or folder}: {error.strerror or error}"
     try:
-        _note(checked, problem[:MAX_PROBLEM_CHARACTERS], pulled is not None)
+        if not checked.exists() or zone.problem(folder) != problem[:MAX_PROBLEM_CHARACTERS]:
+            heard = checked.stat().st_mtime if checked.exists() else 0.0
+            durable.write(checked, problem[:MAX_PROBLEM_CHARACTERS].encode())
+            os.utime(checked, (heard, heard))
+        if pulled is not None:
+            os.utime(checked)
     except OSError as error:
         problem = problem or f"{checked}: {error.strerror or error}"
     return problem, pulled
-
-
-def _note(checked: Path, problem: str, heard: bool) -> None:
-    before = checked.stat().st_mtime if checked.exists() else 0.0
-    if not checked.exists() or checked.read_text("utf-8") != problem:
-        durable.write(checked, problem.encode())
-    moment = time.time() if heard else before
-    os.utime(checked, (moment, moment))
