@@ -3,9 +3,10 @@
 import re
 import shlex
 import socket
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import click
@@ -14,7 +15,7 @@ from feeds.command.ip_options import check_announces, check_carried, hops_of
 from feeds.command.state import now
 from feeds.errors import Problem, Rejected, Unavailable
 from feeds.ipfilter import ipset, iptables, nftables
-from feeds.ipfilter.carried.target import FileTarget, target_of
+from feeds.ipfilter.carried.target import target_of
 from feeds.ipfilter.carried.ways import way_of
 from feeds.ipfilter.kernel import run
 from feeds.ipfilter.lifetime import HOUR_SECONDS, Lasting, lifetimes
@@ -150,12 +151,12 @@ def wish_of(
         raise click.UsageError(_("--hook ingress and --device belong together"))
     if not all(re.fullmatch(r"[A-Za-z0-9._@:-]{1,15}", device) for device in devices):
         raise click.UsageError(_("a device is named by 1 to 15 letters, digits, dots, colons, hyphens"))
-    chosen = TARGETS.get(target)
+    chosen, behind_file = TARGETS.get(target), None
     if chosen is None and reached:
-        chosen = _carried(target, file, told, next_hops, rtbh, flowspec)
+        behind_file = _carried(target, file, told, next_hops, rtbh, flowspec)
     accepted, moment = release_of(state)
-    if isinstance(chosen, FileTarget):
-        chosen = replace(chosen, now_seconds=moment.timestamp())
+    if behind_file is not None:
+        chosen = behind_file(now_seconds=moment.timestamp())
     rules = accepted.release().in_force(moment)
     free = exceptions_of(exceptions) if exceptions else ()
     made = wanted(rules, free)
@@ -170,8 +171,8 @@ def wish_of(
 
 def _carried(
     target: str, file: Path | None, told: str | None, next_hops: Sequence[str], rtbh: bool, flowspec: bool
-) -> FileTarget:
-    """The target behind a file that these options name; raises UsageError."""
+) -> Callable[..., Target]:
+    """The target behind a file that these options name, once it is told the time; raises UsageError."""
     check_announces(target, FORMS[target].announces, rtbh=rtbh, flowspec=flowspec)
     hops, way = hops_of(next_hops), way_of(target, rtbh)
     if way.needs_hops and not hops and (rtbh or not flowspec):
@@ -185,7 +186,7 @@ def _carried(
             )
         )
     command = None if told is None else tuple(shlex.split(told))
-    return target_of(target, way, file, command, hops, flowspec=flowspec)
+    return partial(target_of, target, way, file, command, hops, flowspec=flowspec)
 
 
 def release_of(state: Path) -> tuple[Accepted, datetime]:
