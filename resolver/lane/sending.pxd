@@ -77,8 +77,9 @@ cdef inline void to_python(int odd, const Wish *wish, const uint8_t *address, in
     memset(out + 8, 0, 4)
     memcpy(out + at, address, address_bytes)
     at += address_bytes
-    memcpy(out + at, control, control_bytes)
-    at += control_bytes
+    if control_bytes:
+        memcpy(out + at, control, control_bytes)
+        at += control_bytes
     memcpy(out + at, packet, packet_bytes)
     counts.odd += 1
     if system.send(odd, out, at + packet_bytes, system.MSG_DONTWAIT) < 0:
@@ -98,7 +99,8 @@ cdef inline void parcel_to_python(Parcel what, int odd, int upstream, const uint
     out[3] = what
     memcpy(out + 4, &size, 4)
     memcpy(out + ODD_HEAD, key, key_bytes)
-    memcpy(out + ODD_HEAD + key_bytes, message, message_bytes)
+    if message_bytes:
+        memcpy(out + ODD_HEAD + key_bytes, message, message_bytes)
     system.send(odd, out, ODD_HEAD + key_bytes + message_bytes, system.MSG_DONTWAIT)
 
 
