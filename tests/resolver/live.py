@@ -47,10 +47,10 @@ class UpstreamDouble:
         self.mind = mind
         self.heard: list[tuple[bytes, Any]] = []
         self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.udp.bind(("127.0.0.1", 0))
-        self.port = self.udp.getsockname()[1]
         self.tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self.tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.port = free_port()
+        self.udp.bind(("127.0.0.1", self.port))
         self.tcp.bind(("127.0.0.1", self.port))
         self.tcp.listen(16)
         for loop in (self._datagrams, self._streams):
