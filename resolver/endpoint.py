@@ -124,6 +124,6 @@ class _Connection:
 
     def close(self) -> None:
         self._closed(self)
-        with suppress(KeyError):
+        with suppress(KeyError, ValueError):
             self._selector.unregister(self.sock)
         self.sock.close()

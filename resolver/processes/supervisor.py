@@ -198,7 +198,7 @@ class Supervisor:
         for data, descriptor in child.channel.receive():
             if place.role == LANE:
                 self._lane_said(place, child, data)
-            else:
+            elif place.role == CONTROL:
                 self._control_said(data, descriptor)
 
     def _reap(self) -> None:
@@ -217,9 +217,7 @@ class Supervisor:
                 self._take(place, child)
             self._counting.lost(child)
         place.child = None
-        with suppress(KeyError, ValueError):
-            self._selector.unregister(child.channel)
-        child.channel.close()
+        self._hang_up(child)
         if self._ending_at is not None:
             return
         now = monotonic()
@@ -357,8 +355,14 @@ class Supervisor:
         for lane in self._living():
             lane.end(signal.SIGTERM)
         if self._control.child is not None:
-            self._selector.unregister(self._control.child.channel)
-            self._control.child.channel.close()
+            # It ends when it sees that, once what it is keeping is on the disk.
+            self._hang_up(self._control.child)
+
+    def _hang_up(self, child: Child) -> None:
+        # One that has ended by itself may have been taken out already.
+        with suppress(KeyError, ValueError):
+            self._selector.unregister(child.channel)
+        child.channel.close()
 
     def _look_for_room(self) -> None:
         """Be woken where something waits to be sent."""
