@@ -205,3 +205,34 @@ def test_every_message_of_a_batch_is_as_long_as_it_says(pairs: list[tuple[int, i
     assert kinds[0] == 16
     assert kinds[-1] == 17
     assert len(kinds) == 2 + -(-len(added) // 400)
+
+
+_BEFORE = """
+from feeds.ipfilter import nftables
+from feeds.ipfilter.filter import Box, Filter
+from feeds.ipfilter.intervals import merged
+from feeds.ipfilter.kernel import run
+from feeds.ipfilter.target import TARGETS
+
+run(["nft", "-f", "-"], '''
+table inet blocker {
+    set blocked4 { type ipv4_addr; flags interval,timeout; elements = { 192.0.2.0/24 } }
+    set tcp4 { type ipv4_addr . inet_service; flags interval,timeout; }
+    counter blocked4 { }
+    counter tcp4 { }
+    chain forward {
+        type filter hook forward priority -10; policy accept;
+        ip daddr @blocked4 counter name blocked4 drop
+        ip daddr . tcp dport @tcp4 counter name tcp4 drop
+    }
+}
+''')
+target, wish = TARGETS["nftables"], Filter(merged([(5, 9)]), tcp4=(Box(1, 1, 80, 80),))
+plan = target.plan(1, wish, ("forward",), run)
+assert plan.held.filter == Filter()
+assert target.apply(plan, ("forward",), [], run).uses == nftables.uses(["forward"])
+"""
+
+
+def test_a_table_of_an_earlier_version_is_taken_over(nft: None) -> None:
+    inside(_BEFORE)

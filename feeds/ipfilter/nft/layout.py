@@ -47,7 +47,7 @@ def _maps() -> tuple[Map, ...]:
         end = 1 << BITS[version]
         for number, (first, after) in enumerate(zip(starts, (*starts[1:], end), strict=True)):
             made.append(Map(f"blocked{version}_{number}", f"blocked{version}", version, "", first, after - 1))
-        made += [Map(f"{p}{version}", f"{p}{version}", version, p, 0, end - 1) for p in PROTOCOLS]
+        made += [Map(f"{p}{version}_0", f"{p}{version}", version, p, 0, end - 1) for p in PROTOCOLS]
     return tuple(made)
 
 
