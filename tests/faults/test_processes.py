@@ -270,6 +270,7 @@ def killed_again_and_again(tmp_path: Path, address: str, times: int) -> None:
     with resolver(tmp_path, [address], "--list", str(names), lanes=2) as live:
         parent = live.process.pid
         back(live, parent)
+        time.sleep(0.2)
         files = len(os.listdir(f"/proc/{parent}/fd"))
         refused = 'blocker_dns_queries_total{outcome="blocked",transport="udp"}'
         seen, worst = 0.0, 0.0
@@ -283,7 +284,8 @@ def killed_again_and_again(tmp_path: Path, address: str, times: int) -> None:
         print(f"{times} kills, back within {worst:.2f} s")
         assert worst < BACK_SECONDS
         assert live.metrics()['blocker_dns_restarts_total{process="lane"}'] == times
-        assert len(os.listdir(f"/proc/{parent}/fd")) <= files
+        # The last who looked at the figures may still be connected.
+        until(lambda: len(os.listdir(f"/proc/{parent}/fd")) <= files)
         assert live.stop() == 0
 
 
