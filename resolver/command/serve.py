@@ -195,5 +195,6 @@ def _log_to_stderr() -> None:
     structlog.configure(
         processors=[structlog.processors.TimeStamper(fmt="iso", utc=True), structlog.processors.JSONRenderer()],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        # One write a line: several processes share it.
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
     )
