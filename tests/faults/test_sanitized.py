@@ -26,7 +26,9 @@ LIVE_TESTS = (
     "tests/resolver/test_spoofing.py",
     "tests/resolver/test_evasion.py",
     "tests/faults/test_hostile_queries.py",
+    "tests/faults/test_hostile_upstream.py",
 )
+WAITING = "behaviour or plays"  # tests that wait for an upstream most of the time
 FUZZED = ("lane", "lane-answer", "lane-image")
 FUZZ_SECONDS = 20
 
