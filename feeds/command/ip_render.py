@@ -73,7 +73,8 @@ def render(
         raise click.UsageError(
             _("{target} replaces all of the old at once: --previous is not needed").format(target=target)
         )
-    wish = wish_of(target=target, flowspec=flowspec, reached=target in TARGETS, **options)
+    reached = target in TARGETS
+    wish = wish_of(target=target, flowspec=flowspec, next_hops=next_hops, reached=reached, **options)
     if form is None:
         sayable, lasting = wish.target.sayable(wish.wanted.filter), wish.lasting(wish.lifetime_hours)
         lines = wish.target.script(sayable, wish.hooks, wish.heading(), lasting).splitlines()

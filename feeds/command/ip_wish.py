@@ -3,7 +3,7 @@
 import re
 import shlex
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -158,7 +158,8 @@ def wish_of(
     if behind_file is not None:
         chosen = behind_file(now_seconds=moment.timestamp())
     rules = accepted.release().in_force(moment)
-    free = exceptions_of(exceptions) if exceptions else ()
+    # Whoever drops what leads to the next hop drops nothing else any more.
+    free = (*(exceptions_of(exceptions) if exceptions else ()), *_addresses(hops_of(next_hops)))
     made = wanted(rules, free)
     order = nftables.places(hooks, devices)
     if target in FORMS and FORMS[target].times_out:
@@ -167,6 +168,11 @@ def wish_of(
     if checked:
         wish.check(max_addresses, max_networks)
     return wish
+
+
+def _addresses(hops: Mapping[int, str]) -> Iterator[Prefix]:
+    for hop in hops.values():
+        yield from Prefix.parse(hop)
 
 
 def _carried(

@@ -77,3 +77,13 @@ def test_what_is_applied_leaves_nothing_to_do_until_something_changes(
     )
     run("apply", *words, "--lapse")
     assert run("plan", *words)["empty"] is True
+
+
+def test_a_next_hop_is_never_dropped_though_its_prefix_is(tmp_path: Path) -> None:
+    kept = state(tmp_path / "state", [rule("192.0.2.0/30", number=1, expires=LATER)])
+    words = ("exabgp", "--state", str(kept), "--next-hop", "192.0.2.1")
+    wanted = ["192.0.2.0/32", "192.0.2.2/31"]
+    plan = run("plan", *words, "--file", str(tmp_path / "told"))
+    assert plan["sets"]["blocked4"]["added"] == wanted
+    said = run("render", *words, "--rtbh")["script"]
+    assert [line.split()[2] for line in said.splitlines() if line.startswith("announce")] == wanted
