@@ -48,7 +48,7 @@ def watch(origin: Origin, pair: socket.socket) -> None:
     store = Store(origin.state) if origin.state is not None else None
     token = _token(origin, store)
     held: dict[str, int] = {}
-    keepers = Keepers(origin.zones, origin.zone_state, pair.fileno())
+    keepers = Keepers(origin.zones, origin.zone_state, pair.fileno(), origin.zone_notify)
     keepers.look_after()
     _load(origin, pair, held)
     clock_at = 0.0
@@ -63,6 +63,7 @@ def watch(origin: Origin, pair: socket.socket) -> None:
             keepers.wake()
             _load(origin, pair, held)
         keepers.look_after()
+        keepers.hear()
         # What has vanished is nothing new.
         new = tuple(was if now is None else now for was, now in zip(token, _token(origin, store), strict=True))
         if new != token:

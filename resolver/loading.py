@@ -19,7 +19,7 @@ from resolver.image.form import SUM_BYTES
 from resolver.making import built, digest, made_before, unreadable
 from resolver.policy import Ground, Source, numbered, read_plain_list
 from resolver.zones.loading import Made, load_zone
-from resolver.zones.settings import ForeignZone
+from resolver.zones.settings import Address, ForeignZone
 
 MAX_LIST_BYTES = 1 << 30
 LIST_SUFFIX = ".image"
@@ -31,7 +31,8 @@ FEED = "feed"
 class Origin:
     """Where the rules come from: a state directory or a plain list, the operator's own exceptions, foreign zones.
 
-    `program` is its version: what another one compiled is not used. `zone_state` is where zones are kept.
+    `program` is its version: what another one compiled is not used. `zone_state` is where zones are kept,
+    `zone_notify` where their primaries may say that they have changed.
     """
 
     state: Path | None = None
@@ -40,6 +41,7 @@ class Origin:
     program: str = ""
     zones: tuple[ForeignZone, ...] = ()
     zone_state: Path | None = None
+    zone_notify: Address | None = None
 
     @property
     def image_path(self) -> Path:

@@ -38,6 +38,11 @@ _FILE = click.Path(path_type=Path)
 @click.option("--list", "plain", type=_FILE, help=_("A plain list (or .gz) instead of a feed, for trials."))
 @zone_options
 @click.option(
+    "--zone-notify",
+    type=AddressPort(),
+    help=_("Where the primaries of zones may say that they have changed (NOTIFY); a port from 1024 on."),
+)
+@click.option(
     "--listen",
     type=AddressPort(),
     multiple=True,
@@ -111,6 +116,7 @@ def serve(
     zone_policies: tuple[tuple[str, str], ...],
     zone_settings: Path | None,
     zone_state: Path,
+    zone_notify: Address | None,
     listen: tuple[Address, ...],
     tls: tuple[Address, ...],
     https: tuple[Address, ...],
@@ -157,6 +163,7 @@ def serve(
                 version("blocker"),
                 foreign_zones(zones, zone_policies, zone_settings),
                 zone_state,
+                zone_notify,
             ),
             listen=listen,
             tls=tls,

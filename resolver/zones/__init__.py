@@ -8,6 +8,7 @@ Such a zone is the operator's own choice. No decision stands behind its rules, s
     pulling   records of a primary: SOA, IXFR, AXFR, TSIG, TLS
     copies    what was transferred, kept on disk
     keeping   the processes that keep copies up to date
+    notices   primaries that say there is something new (NOTIFY)
     meaning   records in, rules out; what means nothing is counted
     loading   a zone's image: as it was, as it is kept, or made anew
     metrics   what Prometheus is shown of it all

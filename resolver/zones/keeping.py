@@ -8,7 +8,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,13 +20,15 @@ import structlog
 from feeds import durable
 from feeds.errors import Failure
 from resolver.rights import call_process, end_with_parent
+from resolver.zones.notices import Notices
 from resolver.zones.pulling import Pulled, pull
-from resolver.zones.settings import MAX_PROBLEM_CHARACTERS, ForeignZone
+from resolver.zones.settings import MAX_PROBLEM_CHARACTERS, Address, ForeignZone
 
 LEAST_SECONDS: Final = 10
 MOST_SECONDS: Final = 3600
 FIRST_RETRY_SECONDS: Final = 10
 RESTART_SECONDS: Final = 5.0  # at least, between two starts of one keeper
+PAUSE_SECONDS: Final = 2.0  # at least, between two questions, however often others say to ask now
 
 
 @dataclass(slots=True, eq=False)
@@ -38,11 +40,23 @@ class _Keeper:
 
 
 class Keepers:
-    """All of them, as the control process sees them. `inherited`: its descriptor that is no business of theirs."""
+    """All of them, as the control process sees them. `inherited`: its descriptor that is no business of theirs.
 
-    def __init__(self, zones: Iterable[ForeignZone], folder: Path | None, inherited: int) -> None:
+    `notify`: where primaries may say that a zone has changed.
+    """
+
+    def __init__(
+        self, zones: tuple[ForeignZone, ...], folder: Path | None, inherited: int, notify: Address | None = None
+    ) -> None:
         self._folder = folder
-        self._inherited = inherited
+        self._inherited = [inherited]
+        self._notices: Notices | None = None
+        if notify is not None:
+            try:
+                self._notices = Notices(zones, notify)
+                self._inherited.append(self._notices.fileno())
+            except OSError as error:
+                structlog.get_logger().msg("no_notify", why=error.strerror, address=notify[0], port=notify[1])
         self._keepers = [_Keeper(zone) for zone in zones if zone.primary is not None and folder is not None]
 
     def look_after(self) -> None:
@@ -55,11 +69,18 @@ class Keepers:
                 keeper.due = time.monotonic() + RESTART_SECONDS
                 self._start(keeper)
 
-    def wake(self) -> None:
-        """Let all ask their primaries now."""
+    def hear(self) -> None:
+        """Let those ask their primaries whose primaries say that there is something new."""
+        if self._notices is not None:
+            names = self._notices.heard()
+            if names:
+                self.wake(names)
+
+    def wake(self, names: Container[str] | None = None) -> None:
+        """Let these, or all, ask their primaries now."""
         for keeper in self._keepers:
             with suppress(OSError):
-                if keeper.pipe >= 0:
+                if keeper.pipe >= 0 and (names is None or keeper.zone.name in names):
                     os.write(keeper.pipe, b"!")
 
     def _start(self, keeper: _Keeper) -> None:
@@ -70,7 +91,7 @@ class Keepers:
             try:
                 end_with_parent(signal.SIGKILL)
                 call_process("blocker-zone")
-                for descriptor in (self._inherited, writing, *(one.pipe for one in self._keepers if one.pipe >= 0)):
+                for descriptor in (*self._inherited, writing, *(one.pipe for one in self._keepers if one.pipe >= 0)):
                     os.close(descriptor)
                 keep_zone(keeper.zone, self._folder or Path(), reading, structlog.get_logger().msg)
                 status = 0
@@ -87,6 +108,7 @@ def keep_zone(zone: ForeignZone, folder: Path, wake: int, log: Callable[..., obj
     retry, told = FIRST_RETRY_SECONDS, ""
     while True:
         problem, pulled = _pulled(zone, folder)
+        asked_at = time.monotonic()
         if pulled is not None:
             retry = pulled.retry
             if pulled.changed:
@@ -96,8 +118,10 @@ def keep_zone(zone: ForeignZone, folder: Path, wake: int, log: Callable[..., obj
             log("zone_not_transferred" if problem else "zone_transferred_again", zone=zone.name, why=problem)
         wait = min(max(pulled.refresh if pulled is not None else retry, LEAST_SECONDS), MOST_SECONDS)
         # Up to a tenth sooner, so that not all resolvers ask at once (RFC 1035 has them all start together).
-        if select.select([wake], [], [], wait * random.uniform(0.9, 1.0))[0] and not os.read(wake, 64):
-            return
+        if select.select([wake], [], [], wait * random.uniform(0.9, 1.0))[0]:
+            time.sleep(max(0.0, asked_at + PAUSE_SECONDS - time.monotonic()))
+            if not os.read(wake, 4096):
+                return
 
 
 def _pulled(zone: ForeignZone, folder: Path) -> tuple[str, Pulled | None]:

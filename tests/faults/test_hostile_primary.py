@@ -11,9 +11,11 @@ from pathlib import Path
 import dns.flags
 import dns.message
 import dns.name
+import dns.opcode
 import dns.rdataclass
 import dns.rdatatype
 import dns.rrset
+import dns.tsig
 import pytest
 
 from feeds.errors import Unavailable
@@ -21,6 +23,7 @@ from feeds.message.building import encode_name
 from feeds.transfer.settings import read_pin
 from resolver.zones import pulling
 from resolver.zones.copies import Writing, read_copy, serial_of
+from resolver.zones.notices import notified
 from resolver.zones.pulling import Pulled, pull
 from resolver.zones.settings import ForeignZone, Primary
 from tests.interop.test_transfer_unbound import certificate
@@ -254,3 +257,35 @@ def test_over_tls_only_the_primary_with_the_pinned_key_is_believed(tmp_path: Pat
                 assert pull(asked, path).serial == 5
             else:
                 stays(path, asked, "another key than the settings say")
+
+
+def test_only_the_primary_itself_can_say_that_a_zone_has_changed() -> None:
+    key = dns.tsig.Key("k1.", bytes(32))
+    zone = ForeignZone(ZONE, primary=Primary((("192.0.2.1", 53),), key))
+    zones, now = {zone.wire: zone}, int(time.time())
+
+    def notify(name: str = ZONE, kind: str = "SOA", signed: dns.tsig.Key | None = None) -> bytes:
+        made = dns.message.make_query(name, kind, flags=dns.flags.AA)
+        made.set_opcode(dns.opcode.NOTIFY)
+        if signed is not None:
+            made.use_tsig(signed)
+        return made.to_wire()
+
+    told = notified(notify(), "192.0.2.1", zones, now)
+    assert told is not None
+    reply = dns.message.from_wire(told[1])
+    assert (told[0], reply.opcode(), reply.rcode(), bool(reply.flags & dns.flags.QR)) == (
+        ZONE, dns.opcode.NOTIFY, 0, True,
+    )  # fmt: skip
+    assert notified(notify(signed=key), "192.0.2.1", zones, now)
+    for data, sender in (
+        (notify(), "192.0.2.2"),
+        (notify("other.test"), "192.0.2.1"),
+        (notify(kind="A"), "192.0.2.1"),
+        (notify(signed=dns.tsig.Key("k1.", bytes(31) + b"x")), "192.0.2.1"),
+        (notify(signed=dns.tsig.Key("k2.", bytes(32))), "192.0.2.1"),
+        (notify()[:-1], "192.0.2.1"),
+        (b"", "192.0.2.1"),
+        (told[1], "192.0.2.1"),
+    ):
+        assert notified(data, sender, zones, now) is None

@@ -27,7 +27,7 @@ key "k1" {{ algorithm hmac-sha256; secret "{secret}"; }};
 options {{ directory "{home}"; listen-on port {port} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }}; pid-file none;
   session-keyfile none; recursion no; allow-transfer {{ key "k1"; }}; notify no; }};
 controls {{ }};
-zone "rpz.test" {{ type primary; file "rpz.db"; ixfr-from-differences yes; }};
+zone "rpz.test" {{ type primary; file "rpz.db"; ixfr-from-differences yes; {more} }};
 """
 NSD = """
 server:
@@ -57,19 +57,21 @@ PROGRAMS = {
 }
 
 
-def zone(serial: int, *names: str) -> str:
+def zone(serial: int, *names: str, refresh: int = 10) -> str:
     rules = "".join(f"{name} CNAME .\n*.{name} CNAME .\n" for name in names)
-    return f"$TTL 300\n@ SOA localhost. root {serial} 10 10 86400 60\n@ NS localhost.\n{rules}"
+    return f"$TTL 300\n@ SOA localhost. root {serial} {refresh} {refresh} 86400 60\n@ NS localhost.\n{rules}"
 
 
 @contextmanager
-def primary(program: str, kind: str, home: Path, text: str) -> Iterator[tuple[int, Callable[[str], None]]]:
+def primary(
+    program: str, kind: str, home: Path, text: str, more: str = ""
+) -> Iterator[tuple[int, Callable[[str], None]]]:
     """A real primary: its port, and what gives it a new zone."""
     home.mkdir(exist_ok=True)
     _program, _package, form, name, words = PROGRAMS[kind]
     port = free_port()
     (home / "rpz.db").write_text(text)
-    (home / name).write_text(form.format(home=home, port=port, secret=SECRET))
+    (home / name).write_text(form.format(home=home, port=port, secret=SECRET, more=more))
     with (home / "log").open("ab") as log:
         process = subprocess.Popen([program, *words, str(home / name)], stdout=log, stderr=log)
 
@@ -169,6 +171,26 @@ def test_a_keeper_that_is_killed_is_back_within_seconds_and_the_zone_stays(
             until(lambda: blocked(live, "worse.example"))
             [keeper] = keepers(live)
         until(lambda: not Path(f"/proc/{keeper}").exists())
+
+
+def test_a_signed_notify_brings_the_new_zone_long_before_the_refresh(
+    tmp_path: Path, need_program: Callable[[str, str], str]
+) -> None:
+    program, here = need_program("named", "bind9"), free_port()
+    tells = f"notify explicit; also-notify {{ 127.0.0.1 port {here} key k1; }};"
+    first, second = (zone(serial, name, refresh=3600) for serial, name in ((1, "bad.example"), (2, "worse.example")))
+    with upstream() as up, primary(program, "bind", tmp_path / "bind", first, tells) as (port, renew):
+        arguments = (
+            "--zone", f"{ZONE}=127.0.0.1:{port}", "--zone-settings", str(settings(tmp_path)),
+            "--zone-state", str(tmp_path / "state"), "--zone-notify", f"127.0.0.1:{here}", "--lanes", "1",
+        )  # fmt: skip
+        with resolver(tmp_path, [up.address], *arguments) as live:
+            until(lambda: blocked(live, "bad.example"))
+            renew(second)
+            until(lambda: blocked(live, "worse.example"), 25)
+    log = (tmp_path / "bind" / "log").read_text()
+    assert "verify failure" not in log
+    assert "retries exceeded" not in log
 
 
 def test_our_own_zone_server_is_a_primary_over_tls_with_tsig(tmp_path: Path) -> None:
