@@ -79,7 +79,9 @@ class Wish:
         if made.dns_only:
             notes.append(_("left to the resolver, which alone can carry them out: {n} rules").format(n=made.dns_only))
         if not self.says_ports():
-            notes.append(_("left out, since {target} cannot say it: rules limited to ports").format(target=self.name))
+            left_out = _("left out, since {target} cannot say it: rules limited to ports").format(target=self.name)
+            able = self.name in FORMS and "flowspec" in FORMS[self.name].announces
+            notes.append(_("left out: rules limited to ports; --flowspec announces them") if able else left_out)
         if any(made.excepted.values()):
             notes.append(
                 _("freed by the exceptions: {four} IPv4 and {six} IPv6 addresses").format(

@@ -236,3 +236,37 @@ assert target.apply(plan, ("forward",), [], run).uses == nftables.uses(["forward
 
 def test_a_table_of_an_earlier_version_is_taken_over(nft: None) -> None:
     inside(_BEFORE)
+
+
+_BUSY = """
+import threading
+from feeds.ipfilter import nftables
+from feeds.ipfilter.filter import Filter
+from feeds.ipfilter.intervals import merged
+from feeds.ipfilter.kernel import run
+from feeds.ipfilter.nft import dump
+
+held = Filter(merged((2 * n, 2 * n) for n in range(3000)))
+run(["nft", "-f", "-"], nftables.script(held, ["forward"]))
+over, quick = threading.Event(), 0
+
+def somebody_else():
+    while not over.is_set():
+        run(["nft", "-f", "-"], "add table inet other; delete table inet other")
+
+thread = threading.Thread(target=somebody_else)
+thread.start()
+try:
+    for _turn in range(30):
+        quick += dump.held() is not None
+        assert nftables.read(run).filter == held
+finally:
+    over.set()
+    thread.join()
+assert dump.held().filter == held
+print(quick)
+"""
+
+
+def test_what_is_read_while_somebody_changes_the_rule_set_is_whole(nft: None) -> None:
+    inside(_BUSY)
