@@ -31,7 +31,7 @@ class _Named(click.ParamType[tuple[str, str]]):
         name, _equals, rest = str(value).partition("=")
         name = name.strip().lower().removesuffix(".")
         try:
-            good = encode_name(name) != b"\0" and rest.strip() != "" and name.isprintable()
+            good = encode_name(name) != b"\0" and rest.strip() != "" and name.isprintable() and "/" not in name
         except ValueError:
             good = False
         if not good:

@@ -34,7 +34,7 @@ multiplication an octet, and Python gets one from two operations. No verdict res
     prefixes    by family, as spans: their first addresses (4 or 16 octets, big-endian, rising), and of each the rule
                 (u32, 2**32 - 1 none) that is nearest; a rule is network (16 octets, big-endian), value u64, the next
                 wider rule u32 (or none), length u8, three octets unused. Twice: of addresses in answers, and of clients
-    about       JSON: whose list it is and how many rules it holds
+    about       JSON: whose list it is, how many rules it holds, and what was left out
 
 There are a filter and a table for exact names and a pair for subtrees. Records end with 256 octets of padding, so
 that a comparison may run past the last. Numbers are in the machine's own byte order: an image is not carried about.

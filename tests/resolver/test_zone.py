@@ -345,6 +345,7 @@ def test_exceptions_the_feed_and_zones_are_asked_in_that_order_and_a_broken_zone
         (["--zone", "rpz.test"], "is not ZONE=VALUE"),
         (["--zone", "=x"], "is not ZONE=VALUE"),
         (["--zone", "a..b=x"], "is not ZONE=VALUE"),
+        (["--zone", "a/b=x"], "is not ZONE=VALUE"),
         (["--zone", "a=x", "--zone", "A.=y"], "two zones have the name a"),
         (["--zone", "a=x", "--zone-policy", "b=drop"], "there is no zone b"),
         (["--zone", "a=x", "--zone-policy", "a=local"], "a policy is given"),
