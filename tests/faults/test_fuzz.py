@@ -2,10 +2,12 @@
 
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import missing
 from tests.fuzz.__main__ import CORPUS
 from tests.fuzz.targets import TARGETS
 
@@ -27,6 +29,8 @@ def test_no_input_of_the_corpus_breaks_a_law(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TARGETS)
 def test_some_seconds_of_new_inputs_break_no_law(name: str) -> None:
+    if find_spec("atheris") is None:
+        missing("atheris is not there for this machine")
     command = [sys.executable, "-m", "tests.fuzz", name, "--seconds", str(SECONDS)]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert run.returncode == 0, run.stdout[-500:] + run.stderr[-4000:]
