@@ -63,6 +63,14 @@ carried_options = _all(
             "are replaced. Empty: none."
         ),
     ),
+    click.option(
+        "--read",
+        "reads",
+        multiple=True,
+        metavar="COMMAND",
+        cls=SpokenOption,
+        help=N_("frr, gobgp: what prints all that it holds, where --run replaces the usual commands; may be repeated."),
+    ),
     next_hop_option,
     click.option(
         "--rtbh",

@@ -137,6 +137,7 @@ def wish_of(
     lifetime_hours: int | None = None,
     file: Path | None = None,
     told: str | None = None,
+    reads: Sequence[str] = (),
     next_hops: Sequence[str] = (),
     rtbh: bool = False,
     flowspec: bool = False,
@@ -148,14 +149,14 @@ def wish_of(
     `reached` is False for a target that is only rendered.
     """
     if reached:
-        check_carried(target, bool(file or told is not None or next_hops or rtbh or flowspec))
+        check_carried(target, bool(file or told is not None or reads or next_hops or rtbh or flowspec))
     if (nftables.INGRESS in hooks) != bool(devices):
         raise click.UsageError(_("--hook ingress and --device belong together"))
     if not all(re.fullmatch(r"[A-Za-z0-9._@:-]{1,15}", device) for device in devices):
         raise click.UsageError(_("a device is named by 1 to 15 letters, digits, dots, colons, hyphens"))
     chosen, behind_file = TARGETS.get(target), None
     if chosen is None and reached:
-        behind_file = _carried(target, file, told, next_hops, rtbh, flowspec)
+        behind_file = _carried(target, file, told, reads, next_hops, rtbh, flowspec)
     accepted, moment = release_of(state)
     if behind_file is not None:
         chosen = behind_file(now_seconds=moment.timestamp())
@@ -178,7 +179,13 @@ def _addresses(hops: Mapping[int, str]) -> Iterator[Prefix]:
 
 
 def _carried(
-    target: str, file: Path | None, told: str | None, next_hops: Sequence[str], rtbh: bool, flowspec: bool
+    target: str,
+    file: Path | None,
+    told: str | None,
+    reads: Sequence[str],
+    next_hops: Sequence[str],
+    rtbh: bool,
+    flowspec: bool,
 ) -> Callable[..., Target]:
     """The target behind a file that these options name, once it is told the time; raises UsageError."""
     check_announces(target, FORMS[target].announces, rtbh=rtbh, flowspec=flowspec)
@@ -187,6 +194,10 @@ def _carried(
         raise click.UsageError(
             _("{target} needs --next-hop, the address that your routers discard").format(target=target)
         )
+    if reads and not way.reads:
+        raise click.UsageError(
+            _("--read is for frr and gobgp: what {target} holds is in its file").format(target=target)
+        )
     if way.needs_command and told is None:
         raise click.UsageError(
             _("{target} with --rtbh is told only what changes: give with --run what brings {{changes}} to it").format(
@@ -194,7 +205,9 @@ def _carried(
             )
         )
     command = None if told is None else tuple(shlex.split(told))
-    return partial(target_of, target, way, file, command, hops, flowspec=flowspec)
+    # Another command speaks to another place, which the usual one would not read.
+    live = tuple(tuple(shlex.split(each)) for each in reads) if reads or told is not None else way.reads
+    return partial(target_of, target, way, file, command, hops, flowspec=flowspec, reads=live)
 
 
 def release_of(state: Path) -> tuple[Accepted, datetime]:

@@ -285,3 +285,31 @@ def test_refused_means_put_back_and_what_somebody_else_wrote_is_noticed(name: st
     assert told.exists()
     carry(replace(quietly, now_seconds=quietly.now_seconds + 9), two, 9)
     assert quietly.read(run).filter == two, "the next apply sets it right"
+
+
+def test_gobgp_s_own_words_are_read_and_what_neighbours_told_is_left_alone(tmp_path: Path) -> None:
+    communities = {"type": 8, "communities": [4294902426, 4294967041]}
+    path = {"attrs": [{"type": 1, "value": 2}, communities, {"type": 3, "nexthop": "192.0.2.1"}]}
+    plain = {"attrs": [{"type": 1, "value": 2}, {"type": 3, "nexthop": "192.0.2.1"}]}
+    printed = [
+        {
+            "0.0.0.9/32": [path],
+            "0.0.0.10/32": [{**path, "neighbor-ip": "192.0.2.250"}],
+            "0.0.0.11/32": [plain],
+        },
+        {
+            "[destination: 0.0.0.20/32][protocol: ==tcp][destination-port: >=80&<=81]": [plain],
+            "[destination: 0.0.0.22/32][source: 0.0.0.23/32]": [plain],
+        },
+        {"[destination: ::9/128/0][protocol: ==udp]": [plain]},
+    ]
+    for number, each in enumerate(printed):
+        (tmp_path / str(number)).write_text(json.dumps(each))
+    reads = tuple(("cat", str(tmp_path / str(number))) for number in range(3))
+    target = target_of("gobgp", way_of("gobgp", False), tmp_path / "told", (), HOPS, flowspec=True, reads=reads)
+    held = target.read(run).filter
+    assert held == Filter(merged([(9, 9)]), tcp4=(Box(20, 20, 80, 81),), udp6=(Box(9, 9, 0, 65535),))
+    for nonsense in ("nonsense", "[1]", '{"0.0.0.9/32": [{}]}'):
+        (tmp_path / "0").write_text(nonsense)
+        with pytest.raises(Unavailable, match="cat prints cannot be read"):
+            target.read(run)

@@ -133,6 +133,12 @@ class Router:
                 pass
         self.started.clear()
 
+    def stop_last(self) -> None:
+        """End what was started last."""
+        process = self.started.pop()
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(5)
+
     def routes(self) -> str:
         """What the kernel of the router discards."""
         return self.run("ip", "route", "show", "table", "66") + self.run("ip", "-6", "route", "show", "table", "66")
@@ -378,8 +384,16 @@ def gobgp(made: Router, gobgpd: str) -> None:
 
 def test_apply_tells_gobgp_only_the_changes(bird: Router, need_program: Callable[[str, str], str]) -> None:
     gobgp(bird, need_program("gobgpd", "gobgpd"))
-    told(bird, "gobgp", "--flowspec", "--file", str(bird.folder / "routes"), *HOP_WORDS)
+    options = ("--flowspec", "--file", str(bird.folder / "routes"), *HOP_WORDS)
+    told(bird, "gobgp", *options)
     assert not (bird.folder / "routes.changes").exists()
+    # A daemon that was started anew has forgotten everything: that is drift, and the next apply sets it right.
+    bird.stop_last()
+    gobgp(bird, shutil.which("gobgpd") or "gobgpd")
+    plan = planned(bird, "gobgp", *options)
+    assert plan["sets"]["blocked6"]["added"] == ["2001:db8:1::5/128"]  # type: ignore[index]
+    assert "gobgp now drops 0 IPv4 and 1 IPv6" in applied(bird, "gobgp", *options)
+    bird.until(lambda: "2001:db8:1::5" in bird.routes())
 
 
 def test_apply_tells_frr_only_the_changes_and_it_announces_them(
@@ -416,7 +430,15 @@ def test_apply_tells_frr_only_the_changes_and_it_announces_them(
         said = bird.run("vtysh", "--vty_socket", str(folder), "-f", str(bird.folder / "frr.conf"))
         assert "%" not in said, said
         command = f"vtysh --vty_socket {folder} -f {{changes}}"
-        told(bird, "frr", "--file", str(bird.folder / "routes"), "--run", command)
+        show = f"vtysh --vty_socket {folder} -c 'show running-config'"
+        options = ("--file", str(bird.folder / "routes"), "--run", command, "--read", show)
+        told(bird, "frr", *options)
+        # Routes of somebody else are not ours to take back, and what somebody took from us is put in again.
+        for line in ("ip route 192.0.2.99/32 Null0", "no ipv6 route 2001:db8:1::5/128 Null0 tag 666"):
+            bird.run("vtysh", "--vty_socket", str(folder), "-c", "configure terminal", "-c", line)
+        plan = planned(bird, "frr", *options)
+        assert plan["sets"]["blocked6"]["added"] == ["2001:db8:1::5/128"]  # type: ignore[index]
+        assert "blocked4" not in plan["sets"]  # type: ignore[operator]
     finally:
         bird.stop()
         shutil.rmtree(folder)

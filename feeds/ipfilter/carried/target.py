@@ -27,7 +27,7 @@ from feeds.language import _
 class FileTarget(Target):
     """A target behind a file. `command` replaces that of its way; empty where nothing needs to be told.
 
-    `now_seconds` is Unix time.
+    `now_seconds` is Unix time. `reads` replaces that of its way.
     """
 
     way: Way = field(default=WAYS["plain"])
@@ -36,6 +36,20 @@ class FileTarget(Target):
     hops: Mapping[int, str] = field(default_factory=dict)
     flowspec: bool = False
     now_seconds: float = 0.0
+    reads: tuple[tuple[str, ...], ...] = ()
+
+    def lines(self, run: Run) -> tuple[str, ...]:
+        """What the target holds, in the lines of its form; raises Unavailable."""
+        form = FORMS[self.name]
+        if not self.reads:
+            return told.lines_of(self.file, form, self.way)
+        try:
+            return tuple(line for command in self.reads for line in form.live(run(command, "")))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise Unavailable(
+                _("what {program} prints cannot be read").format(program=self.reads[0][0]),
+                kept=_("what {target} holds is as it was").format(target=self.name),
+            ) from None
 
     def carry(self, plan: Plan, hooks: Sequence[str], heading: Sequence[str], run: Run) -> None:
         """See `Target.carry`."""
@@ -93,7 +107,7 @@ class FileTarget(Target):
                 _empty(old)
 
     def _say_changes(self, after: Sequence[str], form: Form, run: Run) -> None:
-        before = told.lines_of(self.file, form, self.way)
+        before = self.lines(run)
         undo: Callable[[str], str | None] = form.undo or (lambda _line: None)
         here, there = set(before), set(after)
         changes = [taken for line in before if line not in there and (taken := undo(line)) is not None]
@@ -139,6 +153,7 @@ def target_of(
     *,
     flowspec: bool = False,
     now_seconds: float = 0.0,
+    reads: tuple[tuple[str, ...], ...] = (),
 ) -> FileTarget:
     """The target of that name, reached that way; without `file` and `command`, those that it usually has."""
     place = file or Path(way.file)
@@ -154,12 +169,12 @@ def target_of(
         """A route of an IP version without a next hop cannot be announced; Flowspec without RTBH needs none."""
         return not way.needs_hops or version in hops or (flowspec and not hops)
 
-    return FileTarget(
+    made = FileTarget(
         name,
         sayable=sayable,
         uses=lambda _hooks: marks,
         script=lambda filter_, _hooks, heading, _lasting: "",
-        read=lambda _run: told.read(place, form, way, marks, now_seconds),
+        read=lambda run: told.read(place, form, made.lines(run), marks, now_seconds),
         load=(),
         way=way,
         file=place,
@@ -167,7 +182,9 @@ def target_of(
         hops=hops,
         flowspec=flowspec,
         now_seconds=now_seconds,
+        reads=reads,
     )
+    return made
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,8 @@ _NEXT_HOP = re.compile(r"next-?hop (\S+)")
 _TIMEOUT = re.compile(r" timeout=(\d+)s$")
 
 
-def read(path: Path, form: Form, way: Way, marks: tuple[str, ...], now_seconds: float) -> InKernel:
-    """What was told, and when it lapses; raises Unavailable. `marks` are the next hops it shall be told with."""
-    lines = lines_of(path, form, way)
+def read(path: Path, form: Form, lines: Sequence[str], marks: tuple[str, ...], now_seconds: float) -> InKernel:
+    """What these lines say, and when it lapses; raises Unavailable. `marks` are the next hops it shall be told with."""
     try:
         held = filter_of(lines, form)
     except (Rejected, ValueError, OSError):

@@ -13,7 +13,8 @@ class Way:
     `forgives`: what an interrupted change has done already. `appends` says that the program itself reads what is
     appended to the file. `routes` says that prefixes are announced, rather than listed; `needs_hops` that a route
     carries its next hop, and `needs_command` that changes are lost if nothing takes them. `in_parts` is a directory
-    of short files behind a symbolic link.
+    of short files behind a symbolic link. `reads` are commands that print what the program holds, for one that forgets
+    it when it is started anew; without them its file says what it holds.
     """
 
     file: str
@@ -27,6 +28,7 @@ class Way:
     needs_hops: bool = False
     needs_command: bool = False
     in_parts: bool = False
+    reads: tuple[tuple[str, ...], ...] = ()
 
 
 # Routers whose file somebody or something brings to them, as a whole.
@@ -34,10 +36,25 @@ LISTED = ("ios", "iosxr", "junos", "huawei", "nokia", "arista")
 
 WAYS = {
     "bird": Way("/etc/bird/blocker.conf", ("birdc", "configure"), says="Reconfigur", routes=True),
-    "frr": Way("/var/lib/blocker/frr.routes", ("vtysh", "-f", "{changes}"), refuses="%", by_changes=True, routes=True),
+    "frr": Way(
+        "/var/lib/blocker/frr.routes",
+        ("vtysh", "-f", "{changes}"),
+        refuses="%",
+        by_changes=True,
+        routes=True,
+        reads=(("vtysh", "-c", "show running-config"),),
+    ),
     "exabgp": Way("/run/exabgp/blocker.commands", by_changes=True, appends=True, routes=True, needs_hops=True),
     "gobgp": Way(
-        "/var/lib/blocker/gobgp.routes", ("sh", "-e", "{changes}"), by_changes=True, routes=True, needs_hops=True
+        "/var/lib/blocker/gobgp.routes",
+        ("sh", "-e", "{changes}"),
+        by_changes=True,
+        routes=True,
+        needs_hops=True,
+        reads=tuple(
+            ("gobgp", "global", "rib", "-a", family, "-j")
+            for family in ("ipv4", "ipv6", "ipv4-flowspec", "ipv6-flowspec")
+        ),
     ),
     **{name: Way(f"/var/lib/blocker/{name}.conf") for name in LISTED},
     "routeros": Way("/var/lib/blocker/routeros", in_parts=True),

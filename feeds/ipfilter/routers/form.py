@@ -75,7 +75,7 @@ class Form:
     without Flowspec. `undo` turns a line into the one that takes it back, None for lines that need none. `part_lines`
     bounds what one import may hold, where there is a bound. `times_out` says that its entries lapse by themselves.
     `flow_of` reads a line that drops single ports, or all of a prefix by Flowspec, `prefix_of` one that drops a
-    whole prefix; None for any other line.
+    whole prefix; None for any other line. `live` makes lines of what the program itself prints of ours.
     """
 
     name: str
@@ -91,6 +91,7 @@ class Form:
     times_out: bool = False
     flow_of: Callable[[str], Flow | None] = lambda _line: None
     prefix_of: Callable[[str], str | None] = prefix_in
+    live: Callable[[str], Iterator[str]] = lambda _printed: iter(())
 
 
 def prefixes(filter_: Filter, version: int) -> Iterator[str]:
