@@ -108,14 +108,16 @@ def test_names_that_no_server_answers_for_hold_up_neither_refusals_nor_what_is_k
         assert served(live, "popular.net", dns.rcode.NOERROR) is not None
         files = open_files(pid)
         with sending(tmp_path, live.port, [query("abcdefghijkl.dead.com")], seconds=3, rate=5000, seed=7) as sender:
-            most = 0
+            most = fresh = tries = 0
             while sender.process.poll() is None:
                 assert served(live, "www.bad.com", dns.rcode.NXDOMAIN) is not None
                 assert served(live, "popular.net", dns.rcode.NOERROR) is not None
+                tries += 1
+                fresh += served(live, f"fresh{tries}.net", dns.rcode.NOERROR) is not None
                 most = max(most, open_files(pid))
                 time.sleep(0.1)
             result = sender.result()
-        print(f"{result.text()}; files {files} to {most}")
+        print(f"{result.text()}; files {files} to {most}; {fresh} of {tries} new names of others answered")
         assert most - files < Config(("",)).max_outstanding * 3 + POOL_FILES + SPARE_FILES
 
 
