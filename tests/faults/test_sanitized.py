@@ -20,7 +20,12 @@ OPTIONS = {
     "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
 }
 # All that calls the compiled lane without starting a `blocker` of its own.
-TESTS = ("tests/laws/test_lanes.py", "tests/laws/test_lane_answers.py", "tests/faults/test_fuzz.py")
+TESTS = (
+    "tests/laws/test_lanes.py",
+    "tests/laws/test_lane_answers.py",
+    "tests/laws/test_lane_zone.py",
+    "tests/faults/test_fuzz.py",
+)
 # What starts one, with the lane's threads and sockets; a process that a sanitizer ends answers no more.
 LIVE_TESTS = (
     "tests/resolver/test_spoofing.py",
