@@ -33,6 +33,7 @@ ACTIONS = (
     "55 CNAME nowhere.example.",
 )
 LABELS = ("a", "b", "c")
+PATIENCE_SECONDS = 3.0  # what is dropped is waited for so long
 CLIENTS = ("127.0.1.1", "127.0.1.130", "127.0.1.200", "127.0.1.201", "127.0.2.1")
 EXAMPLE = (
     "$TTL 60\n@ SOA ns admin 1 3600 600 86400 60\n@ NS ns\nns A 127.0.0.1\n"
@@ -96,7 +97,7 @@ def ask(port: int, name: str, rtype: str, client: str = "127.0.0.1", tcp: bool =
     query = dns.message.make_query(name + ".", rtype)
     way = dns.query.tcp if tcp else dns.query.udp
     try:
-        reply = way(query, "127.0.0.1", timeout=1.0, port=port, source=client)
+        reply = way(query, "127.0.0.1", timeout=PATIENCE_SECONDS, port=port, source=client)
     except dns.exception.Timeout:
         return Answer()
     assert reply.question == query.question
