@@ -1,4 +1,4 @@
-"""What our table holds, from the kernel itself: a fifth of a second where nft(8) takes one to five.
+"""What our table holds, from the kernel itself: half a second for 168,000 addresses, of which nft(8) makes two to five.
 
 Everything is listed between two looks at the number of the rule set: if it is the same, nobody changed anything
 meanwhile. Rules are known by their expressions, exactly as nft writes ours. Whatever looks different in any way is

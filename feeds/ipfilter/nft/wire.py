@@ -4,6 +4,7 @@ A message is a header and attributes; an attribute is its length, its kind and a
 Headers are in the machine's byte order, values of nf_tables in the network's.
 """
 
+import errno
 import os
 import socket
 import struct
@@ -84,16 +85,17 @@ def answers(talking: socket.socket, asked: bytes) -> Iterator[bytes]:
             yield body[4:]
             if not listing:
                 return
-    raise OSError("an answer without an end")
+    raise OSError(errno.EIO, "an answer without an end")
 
 
 def acknowledged(talking: socket.socket) -> None:
     """Wait until what was sent is acknowledged; raises OSError for the first answer that says no."""
-    while True:
+    for _turn in range(_MOST_ANSWERS):
         for kind, _flags, body in _split(talking.recv(_ANSWER_BYTES)):
             if kind == _ERROR:
                 check(body)
                 return
+    raise OSError(errno.EIO, "an answer without an end")
 
 
 def check(body: bytes) -> None:
