@@ -6,6 +6,7 @@ wait for a policy -> bind -> give up the right to bind -> answer -> told to stop
 import gc
 import os
 import select
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -94,7 +95,9 @@ class Lane:
         reactor.addSystemEventTrigger("before", "shutdown", self._drain)
         self._every(TURN_SECONDS, self._turn)
         gc.set_threshold(20_000, 50, 1000)
-        reactor.run()
+        # Twisted's own way takes a second signal, sent while we drain, for a fault.
+        signal.signal(signal.SIGTERM, lambda _number, _frame: reactor.callFromThread(self.stop))
+        reactor.run(installSignalHandlers=False)
 
     def _every(self, seconds: float, what: Callable[[], None]) -> None:
         def guarded() -> None:

@@ -232,6 +232,20 @@ def test_told_to_stop_it_leaves_no_process(tmp_path: Path, address: str, victim:
         assert not any(map(lives, every))
 
 
+def test_told_again_while_it_ends_it_says_nothing_of_faults(tmp_path: Path, address: str):
+    names = plain_list(tmp_path, "listed.com")
+    with resolver(tmp_path, [address], "--list", str(names), lanes=2) as live:
+        back(live, live.process.pid)
+        lanes = family(live.process.pid)["lane"]
+        # While one is connected, its lane waits a moment for its question.
+        with socket.create_connection(("127.0.0.1", live.port)):
+            for pid in (live.process.pid, *lanes, *lanes):
+                os.kill(pid, signal.SIGTERM)
+                time.sleep(0.03)
+            assert live.process.wait(10) == 0
+        assert "Traceback" not in live.log_path.read_text()
+
+
 def test_all_killed_but_a_lane_it_answers_on_and_ends_when_told(tmp_path: Path, address: str):
     names = plain_list(tmp_path, "listed.com")
     with resolver(tmp_path, [address], "--list", str(names), lanes=2) as live:
@@ -239,6 +253,8 @@ def test_all_killed_but_a_lane_it_answers_on_and_ends_when_told(tmp_path: Path, 
         back(live, parent)
         there = family(parent)
         last = there["lane"].pop()
+        # Or it would start another standby.
+        os.kill(parent, signal.SIGSTOP)
         for pid in (*there["standby"], parent, *there["control"], *there["lane"]):
             os.kill(pid, signal.SIGKILL)
         live.process.wait(5)
