@@ -1,4 +1,7 @@
-"""What the IP filter costs: aggregation beside other programs, and nft with a large set."""
+"""What the IP filter costs: aggregation beside other programs, and nft with a large set.
+
+iprange (Debian) and aggregate6 (PyPI, no Debian package) join in where they are on the PATH.
+"""
 
 import random
 import shutil

@@ -195,3 +195,48 @@ def test_a_swap_under_traffic_loses_nobody_and_lets_nobody_through(
     assert len(swapped) == 3
     assert not set(seen) & always
     assert sorted(seen) == sorted(address for address in watched if address not in always for _turn in range(turns))
+
+
+# Takes out every hundredth interval and puts it in again, element by element, as `blocker ip apply` does.
+_CHANGES = """
+import time
+from dataclasses import replace
+from feeds.ipfilter import nftables
+from feeds.ipfilter.filter import Filter
+from feeds.ipfilter.kernel import run
+from feeds.ipfilter.nft.changes import generation
+from feeds.ipfilter.target import TARGETS
+
+held = nftables.read(run)
+whole = held.filter
+less = Filter(tuple(span for n, span in enumerate(whole.blocked4) if n % 100), whole.blocked6)
+plan = TARGETS["nftables"].plan(1, less, ("forward",), run)
+for turn in range(10):
+    now, then = (less, whole) if turn % 2 else (whole, less)
+    assert nftables.change(replace(plan, held=replace(held, filter=now, generation=generation()), wanted=then))
+    time.sleep(0.05)
+"""
+
+
+@pytest.mark.parametrize("target", ["nftables"])
+def test_changes_of_single_elements_under_traffic_touch_nobody_else(
+    network: Network, target: str, tmp_path: Path, real_list: Callable[[str], list[str]]
+) -> None:
+    listed = real_filter(real_list("malware.ipv4.txt.gz"))
+    staying = tuple(span for n, span in enumerate(listed.blocked4) if n % 100)
+    sent = samples(4, staying)
+    always, ever = covers(staying, sent), covers(listed.blocked4, sent)
+    watched = [address for address in sent if address in always or address not in ever]
+    load(network, target, listed)
+    said: list[str] = []
+
+    def change() -> None:
+        root = str(Path(__file__).parent.parent.parent)
+        done = network.inside(network.router, "env", f"PYTHONPATH={root}", sys.executable, "-c", _CHANGES)
+        said.append(done.stderr)
+
+    turns = 20
+    seen = arrived(network, tmp_path, 4, watched, turns, change)
+    assert said == [""], "every change was carried out, and the last one put back what the first took"
+    assert not set(seen) & always
+    assert sorted(seen) == sorted(address for address in watched if address not in always for _turn in range(turns))
