@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.load.process import family_cpu_seconds, memory_mb, open_files
+from tests.load.process import family, family_cpu_seconds, memory_mb, open_files, prefer
 from tests.load.sending import Result, sending
 from tests.load.upstream import fast_upstream
 from tests.resolver.live import LiveResolver, resolver
@@ -69,6 +69,7 @@ def soak(live: LiveResolver, folder: Path, seconds: float, step: float = HALF_MI
     """A Sample for every `step` seconds."""
     pid = live.process.pid
     both = LISTED + KEPT
+    prefer(*family(pid))
     hit_rate = HIT_SHARE * capacity(live, folder, both)
     miss_rate = MISS_SHARE * capacity(live, folder, MISSED, seed=3)
     passed, cpu = 0.0, family_cpu_seconds(pid)
@@ -77,6 +78,7 @@ def soak(live: LiveResolver, folder: Path, seconds: float, step: float = HALF_MI
             sending(folder, live.port, both, seconds=step, rate=hit_rate) as hits,
             sending(folder, live.port, MISSED, seconds=step, rate=miss_rate, seed=7 + int(passed)) as misses,
         ):
+            prefer(hits.process.pid, misses.process.pid)
             results = hits.result(step + 30), misses.result(step + 30)
         passed += step
         before, cpu = cpu, family_cpu_seconds(pid)

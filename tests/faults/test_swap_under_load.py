@@ -1,9 +1,7 @@
 """Releases swapped in under load: no query is lost, and each is answered by exactly one release."""
 
-import os
 import time
 from collections import Counter
-from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import dns.rcode
 import pytest
 
 from tests.faults.family import family
+from tests.load.process import prefer
 from tests.load.sending import Fate, Result, sending
 from tests.load.upstream import fast_upstream
 from tests.resolver.live import LiveResolver, accept, resolver
@@ -61,14 +60,6 @@ def capacity(live: LiveResolver, folder: Path) -> float:
     with sending(folder, live.port, [query(name) for name in MARKERS], seconds=2, sockets=2) as sender:
         result = sender.result()
     return result.answered / result.seconds
-
-
-def prefer(*processes: int) -> None:
-    """What else this machine has to do shall not be what is measured. Without root it is, too."""
-    for process in processes:
-        for thread in Path(f"/proc/{process}/task").iterdir():
-            with suppress(PermissionError):
-                os.setpriority(os.PRIO_PROCESS, int(thread.name), -15)
 
 
 def swapped_under_load(tmp_path: Path, swaps: int, seconds: float) -> None:
