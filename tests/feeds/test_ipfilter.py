@@ -141,6 +141,8 @@ def test_a_rule_that_does_more_than_drop_by_our_set_does_not_count_as_ours() -> 
     near = {"match": {"op": "==", "left": address, "right": {"range": ["0.0.0.0", "31.255.255.255"]}}}
     counted = {"counter": {"map": {"key": address, "data": "@blocked4_0"}}}
     assert nftables.parse(table(near, counted, {"drop": None})).uses == ("forward:blocked4_0",)
+    as_prefix = {"match": {**near["match"], "right": {"prefix": {"addr": "0.0.0.0", "len": 3}}}}
+    assert nftables.parse(table(as_prefix, counted, {"drop": None})).uses == ("forward:blocked4_0",)
     assert nftables.parse(table({"accept": None})).uses == ("forward:?",)
     assert nftables.parse(table(near, counted, {"accept": None})).uses == ("forward:?",)
     assert nftables.parse(table(counted, {"drop": None})).uses == ("forward:?",)

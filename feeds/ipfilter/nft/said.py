@@ -13,7 +13,7 @@ from typing import Any
 from feeds.errors import Unavailable
 from feeds.ipfilter.filter import Box, Filter
 from feeds.ipfilter.intervals import merged
-from feeds.ipfilter.kernel import Count, InKernel, address_of, address_text
+from feeds.ipfilter.kernel import Count, InKernel, address_of
 from feeds.ipfilter.nft.layout import COUNTERS, HOOKS, MAPS, Map, places
 from feeds.language import _
 
@@ -131,16 +131,21 @@ def _drops_by(expressions: list[Any]) -> str:
     """The map by which a rule of ours counts and drops. Any other rule is `?`, and to be removed."""
     if len(expressions) >= 2 and isinstance(expressions[-2], dict) and isinstance(expressions[-2].get("counter"), dict):
         name = str(expressions[-2]["counter"].get("map", {}).get("data", "")).removeprefix("@")
-        if name in MAPS and expressions == _rule(MAPS[name]):
+        if name in MAPS and _is_rule(expressions, MAPS[name]):
             return name
     return "?"
 
 
-def _rule(about: Map) -> list[Any]:
-    """The expressions of the rule that uses a map, in the form of nft."""
+def _is_rule(expressions: list[Any], about: Map) -> bool:
+    """Is this the rule that uses that map? A range may be written as the prefix that it is."""
     address = {"payload": {"protocol": "ip" if about.version == 4 else "ip6", "field": "daddr"}}
     port = {"payload": {"protocol": about.protocol, "field": "dport"}}
     key = {"concat": [address, port]} if about.protocol else address
-    ends = [address_text(about.version, end) for end in (about.first, about.last)]
-    near = [] if about.protocol else [{"match": {"op": "==", "left": address, "right": {"range": ends}}}]
-    return [*near, {"counter": {"map": {"key": key, "data": f"@{about.name}"}}}, {"drop": None}]
+    *near, counted, dropped = expressions
+    if counted != {"counter": {"map": {"key": key, "data": f"@{about.name}"}}} or dropped != {"drop": None}:
+        return False
+    if about.protocol:
+        return not near
+    match = near[0].get("match", {}) if len(near) == 1 else {}
+    alike = match.get("op") == "==" and match.get("left") == address
+    return alike and _span(match.get("right")) == (about.first, about.last)
