@@ -1,5 +1,6 @@
 """The fuzz targets: their corpus at every run, new inputs for some seconds each on CI."""
 
+import os
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -28,9 +29,10 @@ def test_no_input_of_the_corpus_breaks_a_law(name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TARGETS)
-def test_some_seconds_of_new_inputs_break_no_law(name: str) -> None:
+def test_some_seconds_of_new_inputs_break_no_law(name: str, tmp_path: Path) -> None:
     if find_spec("atheris") is None:
         missing("atheris is not there for this machine")
     command = [sys.executable, "-m", "tests.fuzz", name, "--seconds", str(SECONDS)]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert run.returncode == 0, run.stdout[-500:] + run.stderr[-4000:]

@@ -68,7 +68,7 @@ def sanitized(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str,
     # The extension is optional, so a failure to build it is only a warning.
     assert made, built.stdout + built.stderr
     preload = " ".join(map(library, ("libasan.so", "libubsan.so")))
-    return folder, {**os.environ, **OPTIONS, "LD_PRELOAD": preload, "PYTHONPATH": str(folder)}
+    return folder, {**os.environ, **OPTIONS, "LD_PRELOAD": preload, "PYTHONPATH": str(folder), "TMPDIR": str(folder)}
 
 
 def run(sanitized: tuple[Path, dict[str, str]], *words: str) -> str:

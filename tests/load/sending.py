@@ -1,5 +1,7 @@
 """The sender from Python: give it queries, get a Result."""
 
+import atexit
+import shutil
 import subprocess
 import tempfile
 from bisect import bisect_right
@@ -84,6 +86,7 @@ class Result:
 def program() -> str:
     """The compiled sender."""
     folder = tempfile.mkdtemp(prefix="blocker-sender-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     made = f"{folder}/sender"
     try:
         subprocess.run(["cc", "-O2", "-Wall", "-Werror", "-o", made, SOURCE], check=True, timeout=60)
