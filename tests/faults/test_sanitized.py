@@ -1,4 +1,4 @@
-"""The compiled lane under AddressSanitizer and UndefinedBehaviorSanitizer: its tests and new inputs find nothing."""
+"""The compiled lane and the reader of prefixes under AddressSanitizer and UndefinedBehaviorSanitizer: its tests and new inputs find nothing."""
 
 import os
 import shutil
@@ -19,11 +19,12 @@ OPTIONS = {
     "ASAN_OPTIONS": "detect_leaks=0:halt_on_error=1:allocator_may_return_null=1",
     "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
 }
-# All that calls the compiled lane without starting a `blocker` of its own.
+# All that calls the extensions without starting a `blocker` of its own.
 TESTS = (
     "tests/laws/test_lanes.py",
     "tests/laws/test_lane_answers.py",
     "tests/laws/test_lane_zone.py",
+    "tests/laws/test_bulk.py",
     "tests/faults/test_fuzz.py",
 )
 # What starts one, with the lane's threads and sockets; a process that a sanitizer ends answers no more.
@@ -64,9 +65,9 @@ def sanitized(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str,
     building = {**os.environ, "CFLAGS": FLAGS, "LDFLAGS": "-fsanitize=address,undefined"}
     command = [sys.executable, "-c", "from setuptools import setup; setup()", "-q", "build_ext", "--inplace"]
     built = subprocess.run(command, cwd=folder, env=building, capture_output=True, text=True, timeout=600, check=False)
-    made = list((folder / "resolver" / "lane").glob("native.*.so"))
-    # The extension is optional, so a failure to build it is only a warning.
-    assert made, built.stdout + built.stderr
+    # The extensions are optional, so a failure to build one is only a warning.
+    for home in (folder / "resolver" / "lane", folder / "feeds" / "ipfilter"):
+        assert list(home.glob("native.*.so")), built.stdout + built.stderr
     preload = " ".join(map(library, ("libasan.so", "libubsan.so")))
     return folder, {**os.environ, **OPTIONS, "LD_PRELOAD": preload, "PYTHONPATH": str(folder), "TMPDIR": str(folder)}
 
