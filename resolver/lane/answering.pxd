@@ -117,7 +117,7 @@ cdef inline Outcome answered(State *state, Packet *packet, const uint8_t *query,
     cdef Taught *taught
     cdef Kept *kept
     cdef bint exempt = False
-    cdef int i
+    cdef int i = 0
     if packet.reading == READ_NOTHING:
         counts.dropped += 1
         return SILENCE

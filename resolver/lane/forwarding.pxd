@@ -6,7 +6,7 @@ from libc.string cimport memcpy
 from resolver.lane cimport system
 from resolver.lane.answering cimport judged, kind_of, limited, see_sender
 from resolver.lane.answers cimport kept_answer
-from resolver.lane.believed cimport BELIEVED, Reader, Writer, new_answer, read_answer
+from resolver.lane.believed cimport BELIEVED, Writer, new_answer, read_answer
 from resolver.lane.cookie cimport see_cookie
 from resolver.lane.flights cimport (
     FLYING,
@@ -25,6 +25,7 @@ from resolver.lane.flights cimport (
 )
 from resolver.lane.kept cimport CLEAN, Kept, keep, message_of
 from resolver.lane.question cimport FLAG_AD, READ_WELL, Question, read_question
+from resolver.lane.records cimport Reader
 from resolver.lane.sending cimport (
     A_DOUBT,
     AN_ANSWER,

@@ -8,13 +8,21 @@ not do by itself it sends on, as it came, to a socket that Python reads: see `re
 `resolver.session`; the lane repeats what it has been taught.
 
     system      what of Linux is called
-    question    reading a query                  siphash   keyed hash
-    image       names and addresses of a policy  limits    how many answers a network may get
-    answers     putting answers together         kept      answers kept
+    siphash     keyed hash
+    question    reading a query
+    image       names and addresses of a policy; `opening` checks an image before it is followed
+    answers     putting answers together
     cookie      DNS cookies
-    believed    reading an upstream's answer     flights   questions on their way
-    state       what the threads share           answering one query: what is said to it, or who is to find out
-    sending, receiving, forwarding               the threads
+    limits      how many answers a network may get
+    kept        answers kept
+    records     reading an upstream's answer
+    believed    what of it is believed
+    flights     questions on their way
+    state       what the threads share
+    answering   one query: what is said to it, or who is to find out
+    receiving   the front
+    forwarding  the back
+    sending     what leaves either
 """
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
@@ -25,10 +33,10 @@ from libc.string cimport memcpy, memset
 from resolver.lane cimport system
 from resolver.lane.answering cimport answered, look_ahead, ready
 from resolver.lane.answers cimport MOST_RECORD_SETS, PYTHON, ROOM, Kind, Taught
-from resolver.lane.believed cimport BELIEVED, Reader, Writer, new_answer, read_answer
+from resolver.lane.believed cimport BELIEVED, Writer, new_answer, read_answer
 from resolver.lane.flights cimport ADDRESS_ROOM, MOST_UPSTREAMS, Upstream
 from resolver.lane.forwarding cimport Back, forward
-from resolver.lane.image cimport GROUND_BYTES, Names, Spans, View
+from resolver.lane.image cimport Spans
 from resolver.lane.kept cimport (
     ADDRESS_BYTES,
     CLEAN,
@@ -47,8 +55,10 @@ from resolver.lane.kept cimport (
     ttls_of,
 )
 from resolver.lane.limits cimport LIMIT_WAYS, Paid, over
+from resolver.lane.opening cimport view_of
 from resolver.lane.question cimport READ_WELL, Question, read_question
 from resolver.lane.receiving cimport open_batch, receive
+from resolver.lane.records cimport Reader
 from resolver.lane.siphash cimport siphash13
 from resolver.lane.state cimport (
     ACTIONS,
@@ -203,7 +213,7 @@ cdef class Lane:
             for data, prime, places in images:
                 held = Held(data)
                 buffers.append(held)
-                view_of(&layers[count].view, held, prime, places)
+                view_of(&layers[count].view, <const uint8_t *>held.view.buf, held.view.len, prime, places)
                 layers[count].taught = <Taught **>calloc(layers[count].view.ground_count + 1, sizeof(Taught *))
                 count += 1
                 if layers[count - 1].taught == NULL:
@@ -554,52 +564,3 @@ cdef void forget_taught(Layer *layer) noexcept:
             free(layer.taught[i])
             layer.taught[i] = NULL
     layer.taught_bytes = 0
-
-
-cdef int view_of(View *view, Held held, uint32_t prime, tuple places) except -1:
-    """Where everything stands in an image. Raises ValueError where something does not stand in it."""
-    cdef const uint8_t *start = <const uint8_t *>held.view.buf
-    cdef uint64_t size = held.view.len
-    cdef uint64_t power = 1
-    cdef int i
-    for offset, length in places:
-        # They begin at multiples of 64 octets (`resolver.image`), so numbers in them can be read in place.
-        if offset + length > size or offset % 64:
-            raise ValueError("a section does not stand in the image as it should")
-    if prime < 2:
-        raise ValueError("no prime")
-    view.prime = prime
-    for i in range(256):
-        view.powers[i] = <uint32_t>power
-        power = power * 256 % prime
-    view.records, view.records_bytes = start + <uint64_t>places[0][0], places[0][1]
-    names_of_view(&view.exact, start, places, 1)
-    names_of_view(&view.subtree, start, places, 3)
-    spans_of_view(&view.ipv4, start, places, 5, 4)
-    spans_of_view(&view.ipv6, start, places, 8, 16)
-    spans_of_view(&view.ipv4_clients, start, places, 15, 4)
-    spans_of_view(&view.ipv6_clients, start, places, 18, 16)
-    view.grounds = start + <uint64_t>places[11][0]
-    view.ground_count = places[11][1] // GROUND_BYTES
-    return 0
-
-
-cdef int names_of_view(Names *names, const uint8_t *start, tuple places, int first) except -1:
-    passing, table = places[first], places[first + 1]
-    if table[1] % 64 or passing[1] & (passing[1] - 1) or bool(table[1]) != bool(passing[1]):
-        raise ValueError("a table or filter of a wrong size")
-    names.passing = start + <uint64_t>passing[0]
-    names.mask = 8 * passing[1] - 1 if passing[1] else 0
-    names.table = start + <uint64_t>table[0]
-    names.buckets = table[1] // 64
-    return 0
-
-
-cdef int spans_of_view(Spans *spans, const uint8_t *start, tuple places, int first, int width) except -1:
-    starts, owners = places[first], places[first + 1]
-    if starts[1] // width != owners[1] // 4:
-        raise ValueError("spans without owners")
-    spans.starts = start + <uint64_t>starts[0]
-    spans.owners = <const uint32_t *>(start + <uint64_t>owners[0])
-    spans.count = owners[1] // 4
-    return 0
