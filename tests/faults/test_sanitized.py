@@ -1,4 +1,4 @@
-"""The compiled lane and the reader of prefixes under AddressSanitizer and UndefinedBehaviorSanitizer: its tests and new inputs find nothing."""
+"""The compiled parts under AddressSanitizer and UndefinedBehaviorSanitizer: tests and new inputs find nothing."""
 
 import os
 import shutil

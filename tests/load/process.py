@@ -38,6 +38,12 @@ def open_files(pid: int) -> int:
     return sum(len(os.listdir(f"/proc/{one}/fd")) for one in family(pid))
 
 
+def kernel_drops(port: int) -> int:
+    """Datagrams that the kernel has thrown away since the sockets of that local port were full."""
+    rows = (line.split() for line in Path("/proc/net/udp").read_text().splitlines()[1:])
+    return sum(int(row[-1]) for row in rows if row[1].endswith(f":{port:04X}"))
+
+
 def prefer(*processes: int) -> None:
     """What else this machine has to do shall not be what is measured. Without root it is, too."""
     for process in processes:
