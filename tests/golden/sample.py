@@ -44,9 +44,7 @@ def rule(
     else:
         scope = Scope.EXACT if target.startswith("=") else Scope.SUBTREE
         made = NameTarget(DomainName(target.removeprefix("=")), scope)
-    return Rule(
-        made, action, f"hanoi:{number}", category, decision, expires, data=data, limits=Limits.parse(limits)
-    )
+    return Rule(made, action, f"hanoi:{number}", category, decision, expires, data=data, limits=Limits.parse(limits))
 
 
 def accepted(rules: Iterable[Rule], *, serial: int = 7, canaries: tuple[dict[str, str], ...] = ()) -> Accepted:

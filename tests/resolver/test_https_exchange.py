@@ -124,6 +124,7 @@ def test_a_client_of_very_many_queries_is_served_to_the_end_and_nothing_is_kept_
         (QUERY[:11], "application/dns-message", "/dns-query", "400"),
         (answered(QUERY), "application/dns-message", "/dns-query", "400"),
     ],
+    ids=["text", "elsewhere", "too long", "cut", "an answer"],
 )
 def test_a_refused_request_harms_no_other_on_its_connection(message, media_type, path, status):
     browser, exchange = begun()
