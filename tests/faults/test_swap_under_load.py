@@ -1,5 +1,6 @@
 """Releases swapped in under load: no query is lost, and each is answered by exactly one release."""
 
+import os
 import re
 import time
 from collections import defaultdict
@@ -21,6 +22,8 @@ FUTURE = 2_000_000
 MARKERS = ("even-a.com", "even-b.com", "odd-a.com", "odd-b.com")
 BALLAST = 1000  # rules besides, so that a release is no trifle
 GOAL_MS = 20  # printed: what a machine with a core to spare keeps
+# Queries a second that leave the machine room for what is tested beside; BLOCKER_FULL_LOAD=1 for all that it can do.
+MOST_RATE = float("inf") if os.environ.get("BLOCKER_FULL_LOAD") else 60_000
 MAY_BE_LOST = 0.03  # of all, and only by a machine too busy to hand them over
 LIMIT_MS = 500  # asserted: a noisy machine may stop us for that long, a resolver that waits for its disk is longer
 
@@ -87,7 +90,7 @@ def swapped_under_load(tmp_path: Path, swaps: int, seconds: float, grace: float)
         release(state, 2)
         live.waits_for("enforcing", 2)
         prefer(*family(live.process.pid)["lane"])
-        rate = 0.7 * capacity(live, tmp_path)
+        rate = min(0.7 * capacity(live, tmp_path), MOST_RATE)
         queries = [query(name) for name in MARKERS]
         before, dropped = answers(live), kernel_drops(live.port)
         with sending(tmp_path, live.port, queries, seconds=seconds + grace, rate=rate, sockets=4) as sender:
@@ -122,4 +125,4 @@ def test_a_swap_at_70_percent_load_loses_no_query_and_mixes_no_two_releases(tmp_
 
 @pytest.mark.slow
 def test_thirty_swaps_in_thirty_seconds_at_70_percent_load(tmp_path: Path):
-    swapped_under_load(tmp_path, 30, 30, 5)
+    swapped_under_load(tmp_path, 30, 30, 10)
