@@ -65,13 +65,15 @@ def capacity(live: LiveResolver, folder: Path, queries: list[bytes], seed: int =
     return result.answered / result.seconds
 
 
-def soak(live: LiveResolver, folder: Path, seconds: float, step: float = HALF_MINUTE) -> Iterator[Sample]:
-    """A Sample for every `step` seconds."""
+def soak(
+    live: LiveResolver, folder: Path, seconds: float, step: float = HALF_MINUTE, most: float = float("inf")
+) -> Iterator[Sample]:
+    """A Sample for every `step` seconds; at half load, but with at most so many queries a second."""
     pid = live.process.pid
     both = LISTED + KEPT
     prefer(*family(pid))
-    hit_rate = HIT_SHARE * capacity(live, folder, both)
-    miss_rate = MISS_SHARE * capacity(live, folder, MISSED, seed=3)
+    hit_rate = min(HIT_SHARE * capacity(live, folder, both), most)
+    miss_rate = min(MISS_SHARE * capacity(live, folder, MISSED, seed=3), most / 10)
     passed, cpu = 0.0, family_cpu_seconds(pid)
     while passed < seconds:
         with (
