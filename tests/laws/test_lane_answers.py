@@ -6,6 +6,7 @@ import dns.exception
 import dns.flags
 import dns.message
 import dns.rrset
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,11 +14,10 @@ from feeds.message import read_query, read_response
 from feeds.message.words import Malformed
 from resolver.cache import question_key, question_of
 from resolver.chain import Unbelievable, believed
-from resolver.lane.native import Lane
 from resolver.policy.judging import addresses, chain
 from resolver.private import PrivateAnswers
 
-LANE = Lane(1 << 20, bytes(16))
+LANE = pytest.importorskip("resolver.lane.native").Lane(1 << 20, bytes(16))
 NAME = "www.Good.example."
 OWNERS = [NAME, "www.good.example.", "alias.example.", "other.alias.example.", "good.example.", "Far.away.example."]
 A_RECORD = ["192.0.2.1", "192.0.2.2", "10.0.0.1", "198.51.100.3"]
