@@ -191,6 +191,9 @@ class Supervisor:
             if events & EVENT_READ:
                 self._take(place, child)
         except (EOFError, OSError):
+            if child.channel.fileno() < 0:
+                # What it said made us end, and hang up on it: it ends by itself.
+                return
             self._selector.unregister(child.channel)
             child.end(signal.SIGKILL)
 

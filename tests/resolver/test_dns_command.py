@@ -129,7 +129,11 @@ def test_wrong_usage_is_said_before_anything_starts(arguments, code, says):
 def started(tmp_path: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     who = ["--user", "root"] if os.geteuid() == 0 else []
     where = ["--listen", f"127.0.0.1:{free_port()}", "--metrics", "off", "--upstream", "127.0.0.1:1"]
-    return blocker("serve", *arguments, *where, *who)
+    run = blocker("serve", *arguments, *where, *who)
+    # What stopped it is the last that is said, and no fault of the program.
+    assert "\nError: " in run.stderr
+    assert "fault of the program" not in run.stderr
+    return run
 
 
 def test_a_missing_list_is_one_sentence(tmp_path):
