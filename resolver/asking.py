@@ -6,6 +6,7 @@ forged answers (RFC 5452): a socket, port and id of its own per attempt, letters
 not fit is ignored while the wait goes on, and after a few of those the question moves to TCP.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from random import Random
@@ -21,6 +22,9 @@ from resolver.metrics import Counters
 MAX_ATTEMPTS = 5  # upstream queries per question, TCP included: the bound against NXNS-like multiplication
 MAX_UDP_ATTEMPTS = 3
 NEAR_MISS_LIMIT = 8
+# Of all outstanding questions those of names right below one name: one eighth at most, but always a few.
+ZONE_SHARE = 8
+ZONE_LEAST = 16
 TCP_WAIT = 2.5  # seconds
 GIVE_UP = 4.5  # seconds; stub resolvers wait five
 CLIENT_PATIENCE = 1.8  # seconds until a stale answer is given instead (RFC 8767 section 5)
@@ -92,6 +96,7 @@ class Asking:
         self._max = max_outstanding
         self._want_authentic = want_authentic
         self._by_key: dict[bytes, Outstanding] = {}
+        self._by_zone: Counter[bytes] = Counter()
         self._doubted: set[bytes] = set()
         self._attempts: dict[int, Attempt] = {}
         self._timers: list[tuple[float, int, Outstanding | int]] = []
@@ -107,9 +112,15 @@ class Asking:
     def ask(
         self, key: bytes, name: bytes, qtype: int, do: bool, cd: bool, now: float, out: list[Effect]
     ) -> Outstanding | None:
-        """Send the question on its way; None when too many are."""
-        if len(self._by_key) >= self._max:
+        """Send the question on its way; None when too many are, in all or below one name.
+
+        Names made up below one whose servers are dead would take every place, and all others' names none.
+        """
+        zone = zone_of(name)
+        if len(self._by_key) >= self._max or self._by_zone[zone] >= max(self._max // ZONE_SHARE, ZONE_LEAST):
             return None
+        if zone:
+            self._by_zone[zone] += 1
         outstanding = Outstanding(key, name, qtype, do, cd, now, now + GIVE_UP, now + CLIENT_PATIENCE)
         if key in self._doubted:
             self._doubted.remove(key)
@@ -282,7 +293,12 @@ class Asking:
 
     def _settle(self, what: Outstanding, response: Response | None, upstream: int, out: list[Effect]) -> Settled:
         what.settled = True
-        self._by_key.pop(what.key, None)
+        if self._by_key.pop(what.key, None) is not None:
+            zone = zone_of(what.name)
+            if zone:
+                self._by_zone[zone] -= 1
+                if not self._by_zone[zone]:
+                    del self._by_zone[zone]
         for token in what.tokens:
             self._close(token, out)
         what.tokens.clear()
@@ -329,6 +345,12 @@ class Asking:
     def _count_result(self, upstream: int, result: str) -> None:
         counts = self._counters.upstream
         counts[upstream, result] = counts.get((upstream, result), 0) + 1
+
+
+def zone_of(name: bytes) -> bytes:
+    """The name right above, where questions are counted; b"" where that is a top-level domain or the root."""
+    above = name[name[0] + 1 :] if name[0] else b""
+    return above if above and above[0] and above[above[0] + 1] else b""
 
 
 def mixed_case(name: bytes, rng: Random) -> bytes:

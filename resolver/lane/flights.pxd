@@ -5,6 +5,7 @@ from libc.string cimport memcmp, memcpy
 
 from resolver.lane.answers cimport put16
 from resolver.lane.question cimport FLAG_CD, FLAG_RD, HEADER_BYTES, MAX_NAME_BYTES, UDP_BYTES, Question
+from resolver.lane.siphash cimport siphash13
 from resolver.lane.system cimport getrandom, lane_load16
 
 cdef enum:
@@ -13,6 +14,10 @@ cdef enum:
     MOST_WAITERS = 100
     USES = 1  # questions that a socket is used for before another port takes its place
     NEAR_MISS_LIMIT = 8
+    # Of the names right below one name (not a top-level domain), so that names made up below one whose servers are
+    # dead do not take every place. They are counted by hash: two zones may share a count, which only makes it stricter.
+    MOST_OF_A_ZONE = MOST_FLIGHTS // 8
+    ZONES = 4096
     SENT_BYTES = HEADER_BYTES + MAX_NAME_BYTES + 4 + 11
     FLIGHT_BUCKETS = 2048
     CHANCE_BYTES = 4096
@@ -47,6 +52,7 @@ cdef struct Flight:
     int uses
     Flight *chain  # with the same bucket, or the next that is ready
     uint64_t found
+    int zone  # its count in Flights.zones, -1 where nothing is counted
     Question asked
     uint8_t sent[SENT_BYTES]
     int sent_bytes
@@ -84,6 +90,7 @@ cdef struct Flights:
     int upstream_count
     int opened  # of `all`
     int flying
+    uint16_t zones[ZONES]
     bint authentic  # AD is asked for and believed
     Chance chance
 
@@ -132,6 +139,15 @@ cdef inline int choose(Flights *flights) noexcept nogil:
     return other
 
 
+cdef inline int zone_of(const uint64_t *secret, const Question *asked) noexcept nogil:
+    """Where the questions of its zone are counted."""
+    cdef int start
+    if asked.labels < 3:
+        return -1
+    start = asked.starts[1]
+    return <int>(siphash13(secret, asked.key + start, asked.name_bytes - start) % ZONES)
+
+
 cdef inline bint take_off(Flights *flights, Flight *flight, const Question *asked, uint64_t found,
                           double now) noexcept nogil:
     """Write the question and count it as on its way. False where there is no chance to be had."""
@@ -173,6 +189,8 @@ cdef inline bint take_off(Flights *flights, Flight *flight, const Question *aske
     flight.chain = flights.buckets[found % FLIGHT_BUCKETS]
     flights.buckets[found % FLIGHT_BUCKETS] = flight
     flights.flying += 1
+    if flight.zone >= 0:
+        flights.zones[flight.zone] += 1
     return True
 
 
@@ -184,6 +202,8 @@ cdef inline void land(Flights *flights, Flight *flight) noexcept nogil:
         at = &at[0].chain
     at[0] = flight.chain
     flights.flying -= 1
+    if flight.zone >= 0:
+        flights.zones[flight.zone] -= 1
     flight.uses += 1
     flight.waiters = NULL
     if flight.uses >= USES:

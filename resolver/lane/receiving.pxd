@@ -10,6 +10,7 @@ from resolver.lane.flights cimport (
     ADDRESS_ROOM,
     CONTROL_ROOM,
     MOST_FLIGHTS,
+    MOST_OF_A_ZONE,
     MOST_WAITERS,
     Flight,
     Upstream,
@@ -20,6 +21,7 @@ from resolver.lane.flights cimport (
     new_waiter,
     packet_of,
     take_off,
+    zone_of,
 )
 from resolver.lane.limits cimport KIND_ERROR
 from resolver.lane.sending cimport flush, open_outbox, put_in, room_in, to_python, took
@@ -120,13 +122,17 @@ cdef inline Outcome forwarded(State *state, Batch *batch, int i, const Sender *s
     cdef Flight *flight
     cdef Upstream *upstream
     cdef Waiter *waiter
-    cdef int index
+    cdef int index, zone = -1
     if state.flights.upstream_count == 0:
         return TO_PYTHON
     batch.counts.misses += 1
     flight = flight_of(&state.flights, batch.packets[i].found, &batch.packets[i].asked)
     if flight != NULL and flight.waiting >= MOST_WAITERS:
         return shed(state, batch, i, sender, now, out, size)
+    if flight == NULL:
+        zone = zone_of(state.secret, &batch.packets[i].asked)
+        if zone >= 0 and state.flights.zones[zone] >= MOST_OF_A_ZONE:
+            return shed(state, batch, i, sender, now, out, size)
     waiter = new_waiter(<int>batch.taken[i].msg_len)
     if waiter == NULL:
         return shed(state, batch, i, sender, now, out, size)
@@ -144,6 +150,7 @@ cdef inline Outcome forwarded(State *state, Batch *batch, int i, const Sender *s
             return TO_PYTHON
         upstream.ready = flight.chain
         upstream.ready_count -= 1
+        flight.zone = zone
         if not take_off(&state.flights, flight, &batch.packets[i].asked, batch.packets[i].found, now):
             make_ready(upstream, flight)
             free(waiter)

@@ -99,7 +99,7 @@ def test_random_names_at_more_than_it_can_answer_keep_every_bound(tmp_path: Path
 
 
 def test_names_that_no_server_answers_for_hold_up_neither_refusals_nor_what_is_kept(tmp_path: Path):
-    """Each such question stays open until it is given up; new ones are shed while so many are."""
+    """Each such question stays open until it is given up; one eighth of all may be of one zone, the others are shed."""
     names = plain_list(tmp_path, "bad.com")
 
     def dead(data: bytes, tcp: bool) -> list[bytes] | None:
@@ -120,6 +120,7 @@ def test_names_that_no_server_answers_for_hold_up_neither_refusals_nor_what_is_k
                 time.sleep(0.1)
             result = sender.result()
         print(f"{result.text()}; files {files} to {most}; {fresh} of {tries} new names of others answered")
+        assert fresh >= tries * 0.9, "new names of others find a place"
         assert most - files < Config(("",)).max_outstanding * 3 + POOL_FILES + SPARE_FILES
 
 
