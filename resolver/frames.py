@@ -144,12 +144,22 @@ def ends_load(data: bytes) -> bool:
 
 
 class Assembler:
-    """Bytes in, events out. A policy is handed over when its last frame is there, never in part."""
+    """Bytes in, events out. A policy is handed over when its last frame is there, never in part.
+
+    What `feed` raises is raised once for a load: the rest of that load is passed over, for a policy without one of
+    its layers would let pass what that layer blocks. The next load is taken again.
+    """
 
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._descriptors: deque[int] = deque()
         self._layers: list[Rules] = []
+        self._spoilt = False
+
+    def spoil(self) -> None:
+        """A frame of the load that has begun is lost: pass over the rest of it."""
+        self._layers = []
+        self._spoilt = True
 
     def feed(self, data: bytes, descriptors: Iterable[int] = ()) -> Iterator[NewPolicy | LoadFailure | Hour]:
         """Take some bytes, and the descriptors that came with them, which are now its own to close.
@@ -162,6 +172,9 @@ class Assembler:
         while len(buffer) >= _head.size:
             size, kind = _head.unpack_from(buffer)
             if size > MAX_FRAME_BYTES:
+                # Where the next frame begins nobody knows.
+                buffer.clear()
+                self.spoil()
                 raise ValueError("a frame is too large")
             if len(buffer) < _head.size + size:
                 return
@@ -173,18 +186,32 @@ class Assembler:
 
     def _take(self, kind: bytes, payload: bytes) -> NewPolicy | LoadFailure | Hour | None:
         if kind == IMAGE:
-            self._layers.append(self._image())
+            self._add_image()
         elif kind == LOADED:
-            policy, self._layers = Policy(self._layers), []
-            return NewPolicy(policy, _unpickled(payload))
+            layers, spoilt = self._layers, self._spoilt
+            self._layers, self._spoilt = [], False
+            return None if spoilt else NewPolicy(Policy(layers), _unpickled(payload))
         elif kind in (FAILED, HOUR):
             if kind == FAILED:
-                self._layers = []
+                self._layers, self._spoilt = [], False
             event: LoadFailure | Hour = _unpickled(payload)
             return event
         else:
+            if self._layers:
+                self.spoil()
             raise ValueError("a frame of an unknown kind")
         return None
+
+    def _add_image(self) -> None:
+        if self._spoilt:
+            if self._descriptors:
+                os.close(self._descriptors.popleft())
+            return
+        try:
+            self._layers.append(self._image())
+        except BaseException:
+            self.spoil()
+            raise
 
     def _image(self) -> Image:
         if not self._descriptors:

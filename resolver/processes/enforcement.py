@@ -45,7 +45,6 @@ class Enforcement:
             event = self._gathering.take(data, descriptor)
         except Exception as error:
             # Not even a control process gone mad reaches a lane.
-            self._gathering.drop()
             event = LoadFailure(f"{type(error).__name__}: {error}", _("the release in force stays"), "", 1)
         if isinstance(event, Load):
             self._replace(event, (*lanes, *([standby] if standby is not None else [])))

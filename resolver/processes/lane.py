@@ -132,8 +132,7 @@ class Lane:
         try:
             events = list(self._assembler.feed(data, descriptors))
         except Exception as error:
-            # What is in force stays.
-            self._assembler = Assembler()
+            # What is in force stays; the assembler passes over the rest of that load.
             self._parent.say(REFUSES, f"{type(error).__name__}: {error}")
             if not self._answering:
                 self.stop()

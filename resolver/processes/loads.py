@@ -3,7 +3,7 @@
 import os
 from dataclasses import dataclass
 
-from resolver.frames import Assembler, Hour, Loaded, LoadFailure, NewPolicy, part_of
+from resolver.frames import Assembler, Hour, Loaded, LoadFailure, NewPolicy, ends_load, part_of
 from resolver.image.form import HEAD_BYTES
 from resolver.processes.channel import Channel
 
@@ -41,9 +41,23 @@ class Gathering:
         self._frames: list[Frame] = []
 
     def take(self, data: bytes, descriptor: int | None) -> Load | LoadFailure | Hour | None:
-        """One frame of the control process; its descriptor is now ours. Raises what `Assembler.feed` raises."""
+        """One frame of the control process; its descriptor is now ours.
+
+        Raises what `Assembler.feed` raises, or OSError: then nothing comes of that load.
+        """
         self._frames.append((data, descriptor))
-        for event in self._assembler.feed(data, () if descriptor is None else (os.dup(descriptor),)):
+        try:
+            copies = () if descriptor is None else (os.dup(descriptor),)
+        except OSError:
+            self._assembler.spoil()
+            self._let_go()
+            raise
+        try:
+            events = list(self._assembler.feed(data, copies))
+        except Exception:
+            self._let_go()
+            raise
+        for event in events:
             if isinstance(event, NewPolicy):
                 self._number += 1
                 load = Load(self._number, event.loaded, tuple(self._frames))
@@ -53,15 +67,21 @@ class Gathering:
                 # It may come between the frames of a load, and is none of them.
                 self._frames.pop()
             else:
-                self.drop()
+                self._let_go()
             return event
+        if ends_load(data):
+            # The end of one that was refused: what still came of it goes, too.
+            self._let_go()
         return None
 
     def drop(self) -> None:
         """Let go what has been gathered, as there will be no more of it."""
+        self._let_go()
+        self._assembler = Assembler()
+
+    def _let_go(self) -> None:
         _close(self._frames)
         self._frames = []
-        self._assembler = Assembler()
 
 
 def _close(frames: list[Frame] | tuple[Frame, ...]) -> None:

@@ -122,3 +122,25 @@ def test_a_file_that_is_no_image_is_refused_and_closed(tmp_path):
     with pytest.raises(Untrusted, match="this is no image"):
         list(Assembler().feed(frame(IMAGE, b""), [descriptor]))
     assert not is_open(descriptor)
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_load_with_an_image_that_cannot_be_opened_is_no_load_and_the_next_one_is(tmp_path, place):
+    (tmp_path / "other").write_bytes(b"x" * 5000)
+    files = [image_memory(RULES[0]), image_memory(RULES[1])]
+    os.close(files[place])
+    files[place] = os.open(tmp_path / "other", os.O_RDONLY)
+    assembler = Assembler()
+    *images, loaded = policy_frames(BOTH, LOADED)
+    for number, data in enumerate(images):
+        if number == place:
+            with pytest.raises(Untrusted, match="this is no image"):
+                list(assembler.feed(data, [files[number]]))
+        else:
+            assert list(assembler.feed(data, [files[number]])) == []
+    # What is left would let pass what the lost layer blocks.
+    assert list(assembler.feed(loaded)) == []
+    assert not any(map(is_open, files))
+    [event] = assembler.feed(b"".join(policy_frames(FEED, LOADED)), [image_memory(*RULES)])
+    assert isinstance(event, NewPolicy)
+    assert event.policy.by_name(encode_name("bad.example"), HOUR) is not None

@@ -231,6 +231,27 @@ def test_what_the_control_process_should_never_send_is_a_failed_load():
     assert lane.hears() == []
 
 
+def test_a_load_with_a_damaged_image_changes_nothing_in_any_lane_and_the_next_one_does():
+    made, said = enforcement()
+    lane = Lane()
+    for data, descriptor in sent_by_control("a.com"):
+        made.take(data, descriptor, [lane], None)
+    assert lane.hears() == [b"I", b"P"]
+    files, memory = open_files(), new_memory()
+    os.write(memory, bytes(4096))
+    image, loaded = sent_by_control("b.com")
+    os.close(image[1] or 0)
+    assert isinstance(made.take(image[0], memory, [lane], None), LoadFailure)
+    made.take(*loaded, [lane], None)
+    assert lane.hears() == [], "a policy without its image would block nothing"
+    assert said == ["load_failed"]
+    assert open_files() == files
+    for data, descriptor in sent_by_control("b.com"):
+        made.take(data, descriptor, [lane], None)
+    assert lane.hears() == [b"I", b"P"]
+    made.leave()
+
+
 def test_a_lane_may_answer_without_a_release_only_where_that_was_asked_for():
     for open_, heard in ((True, [b"O"]), (False, [])):
         made, _said = enforcement(open=open_)
