@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from blocker.cli import SUMMARIES, blocker
 
@@ -76,6 +77,12 @@ def test_every_command_in_the_pages_exists_with_its_options(page: str, words: li
     assert len(places) >= sum(param.required for param in takes), f"{page}: {' '.join(words)} lacks an argument"
     if all(param.nargs == 1 for param in takes):
         assert len(places) <= len(takes), f"{page}: {' '.join(words)} has an argument too many"
+
+
+@pytest.mark.parametrize(("page", "words"), [shown for shown in COMMANDS if shown[1][:2] == ["ip", "config"]])
+def test_what_needs_no_state_is_done_as_it_is_shown(page: str, words: list[str]) -> None:
+    done = CliRunner().invoke(blocker, words)
+    assert done.exit_code == 0, f"{page}: {done.output}"
 
 
 def _positional(words: list[str], flags: set[str]) -> list[str]:
