@@ -33,7 +33,7 @@ ip.add_command(follow)
 ip.add_command(why)
 
 
-@ip.command("plan", help=_("Show what an apply would change in the kernel, and its checksum; changes nothing."))
+@ip.command("plan", help=_("Show what an apply would change, and its checksum; changes nothing."))
 @options_for([*TARGETS, *WAYS])
 @carried_options
 @metrics_option

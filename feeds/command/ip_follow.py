@@ -33,7 +33,7 @@ from feeds.terminal import SpokenOption, printable
 EVERY_SECONDS = 5.0
 
 
-@click.command(help=_("Apply every new release and every lapse, for ever; what is in the kernel at the end stays."))
+@click.command(help=_("Apply every new release and every lapse, for ever; what is in force at the end stays."))
 @options_for([*TARGETS, *WAYS])
 @carried_options
 @click.option(

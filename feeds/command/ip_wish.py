@@ -111,7 +111,7 @@ class Wish:
         if missing:
             raise Unavailable(
                 _("there is no network device {name}").format(name=", ".join(sorted(missing))),
-                kept=_("the filter in the kernel is as it was"),
+                kept=_("the filter is as it was"),
                 then=_("look at `ip link` and give the device of --hook ingress as it is named there"),
             )
         seconds = self.lifetime_hours * HOUR_SECONDS if self.lifetime_hours else None
@@ -217,7 +217,7 @@ def release_of(state: Path) -> tuple[Accepted, datetime]:
     if accepted is None:
         raise Unavailable(
             _("there is no accepted release in {path}").format(path=state),
-            kept=_("the filter in the kernel is as it was"),
+            kept=_("the filter is as it was"),
             then=_("run `blocker feed pull`, or give the right directory with --state"),
         )
     if accepted.damage:
@@ -249,7 +249,7 @@ def exceptions_of(path: Path) -> tuple[Prefix, ...]:
     if problems:
         raise Rejected(
             _("{path} holds lines that are no addresses").format(path=path),
-            kept=_("the filter in the kernel is as it was"),
+            kept=_("the filter is as it was"),
             then=_("correct these lines and try again"),
             problems=problems,
         )

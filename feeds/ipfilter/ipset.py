@@ -86,7 +86,7 @@ def _check_type(name: str, words: Sequence[str]) -> None:
     if words[2:3] != ["hash:net"]:
         raise Unavailable(
             _("the set {name} is of type {type}, not hash:net").format(name=name, type=words[2]),
-            kept=_("the filter in the kernel is as it was"),
+            kept=_("the filter is as it was"),
             then=_("destroy that set if it is not in use, and try again"),
         )
 

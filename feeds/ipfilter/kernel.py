@@ -52,7 +52,7 @@ def run(command: Sequence[str], stdin: str) -> str:
     if program is None:
         raise Unavailable(
             _("{program} is not installed").format(program=command[0]),
-            kept=_("the filter in the kernel is as it was"),
+            kept=_("the filter is as it was"),
             then=_("install it (Debian: apt install {package})").format(
                 package={"nft": "nftables"}.get(command[0], command[0])
             ),
@@ -99,6 +99,6 @@ def _said_no(program: str, why: str) -> Unavailable:
         advice = _("try again as root: only root may change packet filters")
     return Unavailable(
         _("{program} refuses: {why}").format(program=program, why=why[:500]),
-        kept=_("the filter in the kernel is as it was"),
+        kept=_("the filter is as it was"),
         then=advice,
     )

@@ -96,13 +96,13 @@ class Plan:
         else:
             sentences = (
                 _("the release is now {now}, it was {then}").format(now=mine[1], then=given[1]),
-                _("the kernel's sets were changed"),
+                _("what {target} holds was changed").format(target=self.target),
                 _("what is wanted changed: rules lapsed or came, or exceptions or options differ"),
             )
             why = [sentence for sentence, yes in zip(sentences, differs[1:], strict=True) if yes]
         raise Held(
             _("this is not the plan that was looked at: {why}").format(why="; ".join(why)),
-            kept=_("the filter in the kernel is as it was"),
+            kept=_("the filter is as it was"),
             then=_("look at `blocker ip plan {target}` again and give its checksum").format(target=self.target),
         )
 

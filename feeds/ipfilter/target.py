@@ -48,7 +48,7 @@ class Target:
                 _("{count} prefixes are more than the {most} that {target} holds").format(
                     count=largest, most=self.most_elements, target=self.name
                 ),
-                kept=_("the filter in the kernel is as it was"),
+                kept=_("the filter is as it was"),
                 then=_("use nftables, or a router"),
             )
         return Plan(self.name, serial, self.read(run), wanted, self.uses(hooks), lifetime_seconds, lasting)

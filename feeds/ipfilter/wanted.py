@@ -86,7 +86,7 @@ def check_safe(rules: Iterable[Rule], training: bool, made: Wanted, most4: int, 
     if problems:
         raise Held(
             _("this filter is not safe to apply"),
-            kept=_("the filter in the kernel is as it was"),
+            kept=_("the filter is as it was"),
             then=_("look at the rules named; if the size is right, raise --max-addresses or --max-networks"),
             problems=problems,
         )

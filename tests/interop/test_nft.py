@@ -110,7 +110,7 @@ def test_only_the_plan_that_was_looked_at_is_applied(network: Network, tmp_path:
     network.inside(network.router, "nft", 'add element inet blocker blocked4_6 { 192.0.2.1 : "spam4" }')
     done = apply(network, kept, seen, "--hook", "forward", "--hook", "output")
     assert done.returncode == 5
-    assert "the kernel's sets were changed" in done.stderr
+    assert "what nftables holds was changed" in done.stderr
     assert "the release is now" not in done.stderr
 
 

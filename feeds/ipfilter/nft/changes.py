@@ -101,7 +101,7 @@ def send(edits: Iterable[Edit], generation: int) -> None:
     except OSError as error:
         raise Unavailable(
             _("the kernel refuses to change the sets: {why}").format(why=os.strerror(error.errno or errno.EIO)),
-            kept=_("the filter in the kernel is as it was"),
+            kept=_("the filter is as it was"),
             then=_("look at `blocker ip plan {target}`").format(target="nftables"),
         ) from None
 

@@ -77,7 +77,7 @@ def devices_of(listed: str) -> list[str]:
 def unreadable(why: str) -> Unavailable:
     return Unavailable(
         _("what nft prints cannot be read: {why}").format(why=why[:300]),
-        kept=_("the filter in the kernel is as it was"),
+        kept=_("the filter is as it was"),
         then=_("look at `nft -j list table inet blocker`; was it changed by hand?"),
     )
 
