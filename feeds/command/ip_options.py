@@ -24,7 +24,10 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 def options_for(names: Iterable[str]) -> Decorator:
     """The target, one of `names`, and the options of every command that makes a filter."""
-    return _all(click.argument("target", type=click.Choice(list(names))), *_options())
+    choice = click.Choice(list(names))
+    # With spaces between, so that a line of the usage breaks between two names.
+    shown = f"{{{' | '.join(choice.choices)}}}"
+    return _all(click.argument("target", type=choice, metavar=shown), *_options())
 
 
 def _all(*options: Decorator) -> Decorator:

@@ -16,7 +16,8 @@ from feeds.command.state import now
 from feeds.errors import Problem, Rejected, Unavailable
 from feeds.ipfilter import ipset, iptables, nftables
 from feeds.ipfilter.carried.target import target_of
-from feeds.ipfilter.carried.ways import way_of
+from feeds.ipfilter.carried.ways import WAYS, way_of
+from feeds.ipfilter.filter import BITS
 from feeds.ipfilter.kernel import run
 from feeds.ipfilter.lifetime import HOUR_SECONDS, Lasting, lifetimes
 from feeds.ipfilter.plan import Plan
@@ -50,6 +51,7 @@ class Wish:
     lifetime_hours: int | None
     devices: tuple[str, ...]
     flowspec: bool
+    hops: frozenset[int] = frozenset()
 
     @property
     def target(self) -> Target:
@@ -82,6 +84,12 @@ class Wish:
             left_out = _("left out, since {target} cannot say it: rules limited to ports").format(target=self.name)
             able = self.name in FORMS and "flowspec" in FORMS[self.name].announces
             notes.append(_("left out: rules limited to ports; --flowspec announces them") if able else left_out)
+        if self.hops and self.name in WAYS and WAYS[self.name].needs_hops:
+            missing = [version for version in BITS if version not in self.hops and made.filter.whole(version)]
+            notes += [
+                _("left out, since no --next-hop of its own is given: IPv{version}").format(version=version)
+                for version in missing
+            ]
         if any(made.excepted.values()):
             notes.append(
                 _("freed by the exceptions: {four} IPv4 and {six} IPv6 addresses").format(
@@ -162,12 +170,26 @@ def wish_of(
         chosen = behind_file(now_seconds=moment.timestamp())
     rules = accepted.release().in_force(moment)
     # Whoever drops what leads to the next hop drops nothing else any more.
-    free = (*(exceptions_of(exceptions) if exceptions else ()), *_addresses(hops_of(next_hops)))
+    hops = hops_of(next_hops)
+    free = (*(exceptions_of(exceptions) if exceptions else ()), *_addresses(hops))
     made = wanted(rules, free)
     order = nftables.places(hooks, devices)
     if target in FORMS and FORMS[target].times_out:
         lifetime_hours = lifetime_hours or LIFETIME_HOURS
-    wish = Wish(target, chosen, accepted, tuple(rules), free, made, order, moment, lifetime_hours, devices, flowspec)
+    wish = Wish(
+        target,
+        chosen,
+        accepted,
+        tuple(rules),
+        free,
+        made,
+        order,
+        moment,
+        lifetime_hours,
+        devices,
+        flowspec,
+        frozenset(hops),
+    )
     if checked:
         wish.check(max_addresses, max_networks)
     return wish
@@ -203,6 +225,10 @@ def _carried(
             _("{target} with --rtbh is told only what changes: give with --run what brings {{changes}} to it").format(
                 target=target
             )
+        )
+    if told and way.appends:
+        raise click.UsageError(
+            _("{target} reads what is appended to its file by itself: --run is not for it").format(target=target)
         )
     command = None if told is None else tuple(shlex.split(told))
     # Another command speaks to another place, which the usual one would not read.

@@ -225,6 +225,8 @@ def test_the_command_plans_and_applies_a_plain_file(tmp_path: Path) -> None:
     ("words", "says"),
     [
         (("gobgp",), "needs --next-hop"),
+        (("exabgp", "--next-hop", "192.0.2.1", "--run", "true"), "--run is not for it"),
+        (("no-such",), "iosxr | junos | huawei"),
         (("frr", "--flowspec"), "FRR passes Flowspec on and cannot originate it"),
         (("ios", "--flowspec"), "these do: bird, exabgp, gobgp"),
         (("nokia", "--rtbh"), "give with --run what brings {changes} to it"),
@@ -237,6 +239,16 @@ def test_options_that_do_not_fit_are_wrong_usage(words: tuple[str, ...], says: s
     done = blocker("ip", "plan", *words, "--state", str(tmp_path))
     assert done.returncode == 2
     assert says in " ".join(done.stderr.split())
+
+
+def test_a_version_that_cannot_be_announced_for_want_of_a_next_hop_is_said(tmp_path: Path) -> None:
+    both = [rule("192.0.2.7/32", number=7, expires=LATER), rule("2001:db8:bad::/64", number=9, expires=LATER)]
+    words = ("exabgp", "--state", str(state(tmp_path / "state", both)), "--next-hop", "192.0.2.1")
+    says = "no --next-hop of its own is given: IPv6"
+    carried = ("--file", str(tmp_path / "told"))
+    assert says in blocker("ip", "plan", *words, *carried).stdout
+    assert says in blocker("ip", "render", *words, "--rtbh").stdout
+    assert says not in blocker("ip", "plan", *words, *carried, "--next-hop", "100::1").stdout
 
 
 def test_follow_keeps_a_file_at_the_release_and_ends_with_zero(tmp_path: Path) -> None:
