@@ -160,6 +160,10 @@ class DatagramListener:
                 data, client = following()
             except OSError:
                 return
+            except Exception as error:
+                # Raised on, it would make the loop close this socket, and nobody would be answered any more.
+                edge.fault(error)
+                continue
             try:
                 effects = query(data, client, False, before, local, client.address[0])
                 if len(effects) == 1 and type(effects[0]) is Reply:

@@ -127,6 +127,10 @@ class Image:
                 return Hit(ground, value >> GROUND_BITS, prefix)
         return None
 
+    @property
+    def ground_count(self) -> int:
+        return self.head.places[Section.GROUNDS][1] // GROUND.size
+
     def ground(self, index: int) -> Ground:
         """The ground of that number; made when first hit, since a release may have as many grounds as rules."""
         ground = self._grounds.get(index)

@@ -43,6 +43,7 @@ class FastLane:
         self.limits = SharedLimits(self.native)
         self._policy = Policy(())
         self._fronts: list[Thread] = []
+        self._listeners: list[OddListener] = []
         self._health: Health | None = None
         self._answered: list[int] = []
         self._matches: Counter[tuple[int, int]] = Counter()
@@ -72,6 +73,7 @@ class FastLane:
             Thread(target=self.native.forward, name="back", daemon=True).start()
         listeners = [(sock, self._start(sock, edge)) for sock in sockets]
         for _sock, listener in listeners:
+            self._listeners.append(listener)
             reactor.addReader(listener)
 
         def end() -> None:
@@ -87,11 +89,14 @@ class FastLane:
 
     @property
     def waiting(self) -> int:
-        """Questions on their way."""
-        return self.native.flying()
+        """Questions on their way, and sockets with some that Python has not read yet.
+
+        In this order: what is given up by the lane comes to Python before it stops being on its way.
+        """
+        return self.native.flying() + sum(listener.has_packet for listener in self._listeners)
 
     def _start(self, sock: socket.socket, edge: Edge) -> OddListener:
-        ours, theirs = pair()
+        ends = pair()
         # The lane waits in the call itself; Python sends with MSG_DONTWAIT.
         flags = fcntl.fcntl(sock, fcntl.F_GETFL)
         fcntl.fcntl(sock, fcntl.F_SETFL, flags & ~os.O_NONBLOCK)
@@ -99,13 +104,13 @@ class FastLane:
         wildcard = ip_address(sock.getsockname()[0].partition("%")[0]).is_unspecified
         thread = Thread(
             target=self._serve,
-            args=(sock, theirs, is_local(sock), wildcard),
+            args=(sock, ends[1], is_local(sock), wildcard),
             name=f"front{len(self._fronts)}",
             daemon=True,
         )
         thread.start()
         self._fronts.append(thread)
-        return OddListener(sock, ours, edge, self.teach)
+        return OddListener(sock, ends, edge, self.teach)
 
     def _steer(self, health: Health) -> None:
         now = monotonic()
@@ -122,7 +127,8 @@ class FastLane:
         if layer >= len(self._policy.layers):
             return
         image = self._policy.layers[layer]
-        if isinstance(image, Image):
+        # It may have met it before the policy changed, and this image may have fewer.
+        if isinstance(image, Image) and index < image.ground_count:
             ground = image.ground(index)
             kind = _kind_of(ground)
             if kind != REFUSE:
@@ -195,6 +201,15 @@ def sockaddr(address: Address) -> bytes:
     host, port = address
     if ":" in host:
         host, _percent, scope = host.partition("%")
-        index = socket.if_nametoindex(scope) if scope else 0
-        return pack("=H", socket.AF_INET6) + pack("!HI16sI", port, 0, socket.inet_pton(socket.AF_INET6, host), index)
+        octets = socket.inet_pton(socket.AF_INET6, host)
+        # All but the number of the interface is in network order (netinet/in.h).
+        return pack("=H", socket.AF_INET6) + pack("!HI16s", port, 0, octets) + pack("=I", _interface(scope))
     return pack("=H", socket.AF_INET) + pack("!H4s8x", port, socket.inet_aton(host))
+
+
+def _interface(scope: str) -> int:
+    """Its number; 0 where there is none of that name now, and then the kernel refuses the address."""
+    try:
+        return socket.if_nametoindex(scope) if scope else 0
+    except OSError:
+        return int(scope) if scope.isdecimal() else 0

@@ -4,6 +4,7 @@ layer u8, address size u8, control size u8, zero, ground + 1 u32 (0: nothing is 
 the sender's sockaddr, the control message that says which of our addresses was asked, the packet
 """
 
+import select
 import socket
 from collections.abc import Callable
 from struct import Struct
@@ -32,13 +33,28 @@ def pair() -> tuple[socket.socket, socket.socket]:
 class OddListener(DatagramListener):
     """The queries of one UDP socket that the lane leaves to us. `teach` is told (layer, ground) that it asks about."""
 
-    def __init__(self, sock: socket.socket, odd: socket.socket, edge: Edge, teach: Callable[[int, int], None]) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        ends: tuple[socket.socket, socket.socket],
+        edge: Edge,
+        teach: Callable[[int, int], None],
+    ) -> None:
         super().__init__(sock, edge)
-        self.odd = odd
+        # The lane's end stays open as long as ours: the thread that hears the upstreams may write to it when the one
+        # that reads this socket has ended, and by then its number could be another file's.
+        self.odd, self._theirs = ends
         self._teach = teach
 
     def fileno(self) -> int:
         return self.odd.fileno()
+
+    @property
+    def has_packet(self) -> bool:
+        """Is there something to be read?"""
+        poll = select.poll()
+        poll.register(self.odd, select.POLLIN)
+        return bool(poll.poll(0))
 
     def following(self) -> tuple[bytes, DatagramClient]:
         """The next packet; raises OSError when there is none."""
