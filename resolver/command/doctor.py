@@ -1,5 +1,6 @@
 """`blocker doctor`: what this machine can do for a resolver, before there is one or when it is in trouble."""
 
+import errno
 import os
 import platform
 import resource
@@ -104,10 +105,14 @@ def _port(address: Address) -> Finding:
         udp_socket(*address).close()
         tcp_socket(*address).close()
     except OSError as error:
+        what = _("{address} cannot be bound now: {why}").format(address=where, why=error.strerror)
+        if error.errno == errno.EADDRNOTAVAIL:
+            then = _("give an address that this machine has (ip address), or give it this one before the start")
+            return Finding("port", State.BAD, what, then)
         return Finding(
             "port",
             State.WARNING,
-            _("{address} cannot be bound now: {why}").format(address=where, why=error.strerror),
+            what,
             _("nothing, if the resolver runs; else see what listens there: ss -lnup, ss -lntp"),
         )
     return Finding("port", State.GOOD, _("{address} is free and can be bound").format(address=where))

@@ -75,6 +75,12 @@ def test_a_port_in_use_is_named_and_no_fault_since_the_resolver_itself_may_have_
     assert f"127.0.0.1:{port}" in found["port"][0]["what"]
 
 
+def test_an_address_that_this_machine_does_not_have_would_keep_the_resolver_from_starting(state):
+    code, found = run(state, "--listen", "192.0.2.53:5353")
+    assert (code, found["port"][0]["state"]) == (1, "bad")
+    assert "an address that this machine has" in found["port"][0]["then"]
+
+
 def test_the_right_to_bind_port_53_is_looked_for(state, monkeypatch):
     monkeypatch.setattr("resolver.command.doctor.may_bind", lambda port: port != 53)
     code, found = run(state, "--listen", "127.0.0.1:53")
