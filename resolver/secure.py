@@ -61,8 +61,8 @@ class Credentials:
                     rule="certificate.unreadable",
                     kept=_("nothing is served"),
                     then=_(
-                        "make it readable by the group of the user that the resolver runs as, or restart the resolver "
-                        "where systemd hands it over (LoadCredential)"
+                        "check the path; make it readable by the group of the user that the resolver runs as, or "
+                        "restart the resolver where systemd hands it over (LoadCredential)"
                     ),
                 ) from None
         return together.digest()

@@ -43,6 +43,7 @@ def tls_context(certificate: Path, private_key: Path, *, ask_certificate: bool =
             ),
             rule="zone.certificate",
             kept=_("nothing is served"),
+            then=_("give the certificate, after it those that lead to its root, and the key made for it, both in PEM"),
         ) from None
     return options
 

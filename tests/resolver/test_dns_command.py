@@ -131,7 +131,7 @@ def started(tmp_path: Path, *arguments: str | Path) -> subprocess.CompletedProce
     where = ["--listen", f"127.0.0.1:{free_port()}", "--metrics", "off", "--upstream", "127.0.0.1:1"]
     run = blocker("serve", *arguments, *where, *who)
     # What stopped it is the last that is said, and no fault of the program.
-    assert "\nError: " in run.stderr
+    assert "Error: " in run.stderr
     assert "fault of the program" not in run.stderr
     return run
 
@@ -162,6 +162,17 @@ def test_a_line_of_the_exceptions_that_is_none_is_named(tmp_path):
     run = started(tmp_path, "--list", plain_list(tmp_path, "a.com"), "--except", wrong)
     assert run.returncode == 1
     assert "line 2" in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("key", "says"), [("list.txt", "Next: give the certificate"), ("none", "Next: check the path")]
+)
+def test_what_is_no_certificate_with_its_key_is_refused_with_what_to_do(tmp_path, key, says):
+    names = plain_list(tmp_path, "a.com")
+    pair = ("--certificate", names, "--private-key", tmp_path / key)
+    run = started(tmp_path, "--list", names, "--https", f"127.0.0.1:{free_port()}", *pair)
+    assert run.returncode == 1
+    assert says in run.stderr
 
 
 def test_an_unknown_user_is_refused(tmp_path):
