@@ -136,8 +136,9 @@ class _Voice:
     def complain(self, failure: Failure) -> None:
         """Say a fault, once."""
         problems = "; ".join(str(problem) for problem in failure.problems[:5])
-        parts = [failure.what, problems, failure.kept, failure.then]
-        text = ". ".join(part for part in parts if part)
+        text = "; ".join(part for part in (failure.what, problems) if part) + "."
+        for label, more in ((_("Kept"), failure.kept), (_("Next"), failure.then)):
+            text += f" {label}: {more}." if more else ""
         if text != self._fault:
             self._fault = text
             self._print({"result": "failed", **failure.as_json()}, text)

@@ -31,7 +31,7 @@ class Voice:
 
     def complain(self, result: str, failure: Failure) -> None:
         """Something failed; nothing where that was the last thing said."""
-        text = failure.what
+        text = f"{failure.what}." if failure.kept or failure.then else failure.what
         for label, more in ((_("Kept"), failure.kept), (_("Next"), failure.then)):
             text += f" {label}: {more}." if more else ""
         if text != self._fault:
