@@ -46,7 +46,8 @@ def why(name: str, register: str | None, state: str | None, as_json: bool) -> No
             _("there is neither a register nor an ISP's state on this machine"),
             then=_("name one with --register or --state"),
         )
-    answer(as_json, {"asked": name, **found}, "\n".join(texts))
+    if texts or as_json:
+        answer(as_json, {"asked": name, **found}, "\n".join(texts))
     for failure in failures:
         complain(failure, as_json=False)
     if failures:

@@ -89,7 +89,7 @@ def render(format_name: str, to: Path | None, zone: str, state: Path, as_json: b
     rendering = rendered(format_name, accepted, store.clock(now()), zone=zone)
     size = _to_file(to, rendering) if to is not None else _to_stdout(rendering)
     for sentence in sentences(rendering.left_out):
-        hint(sentence)
+        hint(_("Left out: {sentence}").format(sentence=sentence))
     if to is not None:
         answer(
             as_json,

@@ -133,6 +133,7 @@ def test_the_way_of_an_isp_from_init_to_render(machine: Machine) -> None:
     assert "TRAINING" in machine.run("feed", "status").stdout
     assert machine.json("feed", "verify")["rules"] == 301
     assert "n17.test\n" in machine.run("feed", "render", "plain").stdout
+    assert "Left out: rules for address prefixes: 1" in machine.run("feed", "render", "dnsmasq").stderr
     target = machine.path / "out"
     target.write_text("old")
     assert machine.json("feed", "render", "hosts", "--to", target)["serial"] == 1
@@ -395,6 +396,7 @@ def test_why_names_the_rule_the_decision_the_end_and_the_contact(machine: Machin
     with pytest.raises(Rejected, match="more than one"):
         why_in_state("192.0.2.1-192.0.2.9", options)
     assert "evil.test is listed" in machine.run("why", "evil.test").stdout
+    assert machine.run("why", "not a name", code=1).stdout == ""
 
 
 def test_nothing_a_manifest_says_writes_on_the_terminal_or_breaks_an_answer(machine: Machine) -> None:
