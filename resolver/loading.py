@@ -119,7 +119,9 @@ def _accepted(store: Store, kept: Path, program: str, memory: int, held: int | N
     if accepted is None:
         raise Unavailable(
             _("{path} holds no release yet").format(path=store.path),
-            then=_("run `blocker feed pull`; or say --open to answer without enforcing anything until one comes"),
+            then=_(
+                "run `blocker feed pull`; or let `blocker dns serve --open` answer, enforcing nothing, until one comes"
+            ),
         )
     manifest = accepted.manifest
     made_from = freshness(program, "release", accepted.directory.name)

@@ -92,6 +92,7 @@ def test_compile_puts_an_image_where_serve_finds_it_and_says_when_there_is_nothi
     run = blocker("compile", "--state", tmp_path / "nowhere")
     assert run.returncode == 1
     assert "holds no release yet" in run.stderr
+    assert "`blocker dns serve --open`" in run.stderr
 
 
 def test_query_without_a_server_is_one_sentence():
