@@ -71,7 +71,11 @@ def wait_for_the_part(channel: Channel) -> Load | None:
     with suppress(EOFError, OSError):
         while select.select([channel], [], []):
             for data, descriptor in channel.receive():
-                load = gathering.take(data, descriptor)
+                try:
+                    load = gathering.take(data, descriptor)
+                except OSError:
+                    # Out of files or memory, and not the other end: that one lives, and starts a standby again.
+                    os._exit(1)
                 if isinstance(load, Load):
                     if held is not None:
                         held.close()

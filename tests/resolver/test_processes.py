@@ -1,5 +1,6 @@
 """What passes between the processes of a resolver arrives whole, and sums up."""
 
+import errno
 import os
 import pickle
 import select
@@ -14,6 +15,7 @@ from resolver.frames import Hour, Loaded, LoadFailure, failure_frame, frame, hou
 from resolver.image import new_memory, seal
 from resolver.loading import Origin
 from resolver.metrics import Counters, Figures, ResolverCollector, Standing, exposition
+from resolver.processes import succession
 from resolver.processes.channel import COUNT, FIGURES, Channel, kind_of, packed, unpacked
 from resolver.processes.children import LONGEST_WAIT, Child, Patience
 from resolver.processes.counting import WAIT_SECONDS, Counting
@@ -258,6 +260,28 @@ def test_a_lane_may_answer_without_a_release_only_where_that_was_asked_for():
         lane = Lane()
         made.greet(lane)
         assert lane.hears() == heard
+
+
+def test_a_standby_that_cannot_take_a_load_ends_and_does_not_take_over_from_one_that_lives(ends, monkeypatch):
+    one, other = ends
+
+    class Ended(Exception): ...
+
+    def fails(*_any: object) -> None:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    def ended(status: int) -> None:
+        raise Ended(status)
+
+    monkeypatch.setattr(succession, "call_process", lambda _name: None)
+    monkeypatch.setattr(succession.Gathering, "take", fails)
+    monkeypatch.setattr(os, "_exit", ended)
+    for data, descriptor in sent_by_control("a.com"):
+        one.send(data, descriptor)
+        if descriptor is not None:
+            os.close(descriptor)
+    with pytest.raises(Ended, match="1"):
+        succession.wait_for_the_part(other)
 
 
 # Figures.
