@@ -1,5 +1,6 @@
 """`blocker dns serve`."""
 
+import json
 import logging
 import os
 import sys
@@ -197,10 +198,16 @@ def _credentials(certificate: Path | None, private_key: Path | None) -> Any:
     return Credentials(certificate, private_key)
 
 
+def readable(told: Any, **options: Any) -> str:
+    """JSON in which letters are themselves, and what could write on a terminal is an escape."""
+    line = json.dumps(told, ensure_ascii=False, **options)
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in line)
+
+
 def _log_to_stderr() -> None:
     """JSON lines on stderr. No caller of the log ever gives it a client's address or the name in a query."""
     structlog.configure(
-        processors=[structlog.processors.TimeStamper(fmt="iso", utc=True), structlog.processors.JSONRenderer()],
+        processors=[structlog.processors.TimeStamper(fmt="iso", utc=True), structlog.processors.JSONRenderer(readable)],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         # One write a line: several processes share it.
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),

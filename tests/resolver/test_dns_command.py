@@ -10,6 +10,7 @@ import pytest
 
 from feeds.manifest import Canary
 from feeds.rule import Action
+from resolver.command.serve import readable
 from tests.resolver.live import BLOCKER, LiveResolver, accept, free_port, plain_list, resolver, upstream
 from tests.resolver.play import rule
 
@@ -174,6 +175,15 @@ def test_what_is_no_certificate_with_its_key_is_refused_with_what_to_do(tmp_path
     run = started(tmp_path, "--list", names, "--https", f"127.0.0.1:{free_port()}", *pair)
     assert run.returncode == 1
     assert says in run.stderr
+
+
+def test_a_line_of_the_log_is_readable_in_vietnamese_and_writes_on_no_terminal():
+    told = {"what": "không đọc được «a»", "path": "\x1b]0;x\x07\n\x85\u202e\udcff"}
+    line = readable(told)
+    assert json.loads(line) == told
+    assert "không đọc được «a»" in line
+    assert line.isprintable()
+    assert line.encode()
 
 
 def test_an_unknown_user_is_refused(tmp_path):
