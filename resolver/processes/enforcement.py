@@ -54,7 +54,8 @@ class Enforcement:
                 lane.say(data)
         elif event is not None:
             self.counters.swap_failures += 1
-            self._log("load_failed", what=event.what, kept=event.kept, then=event.then)
+            kept = event.kept or ("" if self.load is None else _("the release in force stays"))
+            self._log("load_failed", what=event.what, kept=kept, then=event.then)
             return event
         return None
 

@@ -233,6 +233,19 @@ def test_what_the_control_process_should_never_send_is_a_failed_load():
     assert lane.hears() == []
 
 
+def test_a_load_that_fails_says_what_stays_where_something_is_in_force():
+    made, _said = enforcement()
+    kept: list[object] = []
+    made._log = lambda _event, **more: kept.append(more.get("kept"))
+    failure = failure_frame(LoadFailure("a wrong line", "", "correct it", 1))
+    made.take(failure, None, [], None)
+    for data, descriptor in sent_by_control("a.com"):
+        made.take(data, descriptor, [], None)
+    made.take(failure, None, [], None)
+    assert kept == ["", "the release in force stays"]
+    made.leave()
+
+
 def test_a_load_with_a_damaged_image_changes_nothing_in_any_lane_and_the_next_one_does():
     made, said = enforcement()
     lane = Lane()
