@@ -98,7 +98,7 @@ class AnyCache(Protocol):
     def postpone(self, key: Key, until: float) -> None:
         """An upstream failed to renew it: serve it stale until then without asking again."""
 
-    def passes(self, key: Key) -> None:
+    def passes(self, key: Key, entry: Entry) -> None:
         """The policy in force lets that entry pass: it need not be asked again."""
 
     def drop(self, key: Key) -> None:
@@ -148,7 +148,7 @@ class Cache:
         if entry is not None:
             entry.recheck_at = until
 
-    def passes(self, key: bytes) -> None:
+    def passes(self, key: bytes, entry: Entry) -> None:
         """The policy lets it pass: `Entry.verdict` has been told."""
 
     def drop(self, key: bytes) -> None:

@@ -382,7 +382,7 @@ class Session:
             entry.verdict = self._judge(key, entry, self.policy, self.hour)
             entry.judged = self._state
             if entry.verdict is None or entry.verdict.action is Action.PASSTHRU:
-                self.cache.passes(key)
+                self.cache.passes(key, entry)
         return entry.verdict
 
     def _judge(self, key: bytes, entry: Entry, policy: Policy, hour: int) -> Hit | None:

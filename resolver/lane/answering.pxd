@@ -159,6 +159,8 @@ cdef inline Outcome answered(State *state, Packet *packet, const uint8_t *query,
     if kept.stripped or now - kept.stored >= kept.lifetime:
         return TO_PYTHON
     touch(&state.store, kept, <uint32_t>now)
+    if exempt:
+        counts.by_layer[i][match.ground.action % ACTIONS] += 1
     if (message_of(kept)[3] & 15) == 2:
         size[0] = failure(out, query, asked, EDE_CACHED_ERROR)
         counts.hits += 1
@@ -171,8 +173,6 @@ cdef inline Outcome answered(State *state, Packet *packet, const uint8_t *query,
         if kept.verdict != CLEAN:
             return TO_PYTHON
     size[0] = kept_answer(out, query, asked, kept, now)
-    if exempt:
-        counts.by_layer[i][match.ground.action % ACTIONS] += 1
     counts.hits += 1
     counts.cached += 1
     return limited(state, query, asked, sender, kind_of(message_of(kept)), now, out, size, counts)

@@ -13,7 +13,7 @@ from typing import Any
 
 from feeds.rule import Action
 from resolver.answer import prebuilt
-from resolver.health import Health
+from resolver.effects import Note
 from resolver.image import Image
 from resolver.image.form import ACTIONS, CATEGORIES
 from resolver.lane.kept import KeptAnswers, SharedLimits
@@ -44,8 +44,9 @@ class FastLane:
         self._policy = Policy(())
         self._fronts: list[Thread] = []
         self._listeners: list[OddListener] = []
-        self._health: Health | None = None
-        self._answered: list[int] = []
+        self._edge: Edge | None = None
+        # Of each upstream: what was answered, and what was not, when it was last looked at.
+        self._heard: list[tuple[int, int]] = []
         self._matches: Counter[tuple[int, int]] = Counter()
         self._zones: Counter[tuple[str, str, str]] = Counter()
 
@@ -60,16 +61,16 @@ class FastLane:
     def turn(self, session: Session) -> None:
         """Rules that have lapsed stop matching; each side learns what the other knows of the upstreams."""
         self.native.turn(session.hour, int(session.wall) & 0xFFFFFFFF, *session.cookies.secrets)
-        if self._health is not None:
-            self._steer(self._health)
+        if self._edge is not None:
+            self._steer(self._edge)
 
     def listen(self, sockets: Iterable[socket.socket], edge: Edge, reactor: Any) -> Callable[[], None]:
         """Answer on these sockets; returns what ends it."""
         if self._upstreams:
-            self._health = edge.session.health
-            self._answered = [0] * len(self._upstreams)
+            self._edge = edge
+            self._heard = [(0, 0)] * len(self._upstreams)
             self.native.ask([*map(sockaddr, self._upstreams)], self._config.trust_ad)
-            self._steer(self._health)
+            self._steer(edge)
             Thread(target=self.native.forward, name="back", daemon=True).start()
         listeners = [(sock, self._start(sock, edge)) for sock in sockets]
         for _sock, listener in listeners:
@@ -112,15 +113,21 @@ class FastLane:
         self._fronts.append(thread)
         return OddListener(sock, ends, edge, self.teach)
 
-    def _steer(self, health: Health) -> None:
-        now = monotonic()
-        for index, (answered, _lost, _refused) in enumerate(self.native.upstreams()[: len(self._answered)]):
+    def _steer(self, edge: Edge) -> None:
+        """A turn in which an upstream answered the lane nothing, though it was asked, is one loss: Python asks another
+        one then, as often as not, and would never learn that this one is dead."""
+        now, health, notes = monotonic(), edge.session.health, []
+        for index, (answered, lost, refused) in enumerate(self.native.upstreams()[: len(self._heard)]):
             known = health[index]
             rtt = self.native.steer(index, known.up, known.keeps_case(now), known.wait)
-            if answered > self._answered[index]:
-                # What was lost shows in what Python asks then.
-                self._answered[index] = answered
-                health.answered(index, rtt)
+            (answered_before, missed_before), self._heard[index] = self._heard[index], (answered, lost + refused)
+            if answered > answered_before:
+                if health.answered(index, rtt):
+                    notes.append(Note("upstream_up", known.label))
+            elif lost + refused > missed_before and health.lost(index, now):
+                notes.append(Note("upstream_down", known.label))
+                self.native.steer(index, False, known.keeps_case(now), known.wait)
+        edge.perform(notes)
 
     def teach(self, layer: int, index: int) -> None:
         """The lane has met a ground for the first time."""

@@ -66,11 +66,13 @@ cdef struct Upstream:
     uint8_t address[ADDRESS_ROOM]
     int address_bytes
     bint up
+    bint closed  # no socket to it could be opened the last time: no route to it, or no more files
     bint keeps_case
     double wait
     double rtt
     Flight *ready
     int ready_count
+    Flight *worn
     int sockets
     # Since the start.
     uint64_t answered
@@ -86,7 +88,6 @@ cdef struct Flights:
     Flight all[MOST_FLIGHTS]
     Flight *buckets[FLIGHT_BUCKETS]
     Upstream upstreams[MOST_UPSTREAMS]
-    Flight *worn
     int upstream_count
     int opened  # of `all`
     int flying
@@ -117,12 +118,12 @@ cdef inline Flight *flight_of(Flights *flights, uint64_t found, const Question *
 
 
 cdef inline int choose(Flights *flights) noexcept nogil:
-    """Which upstream to ask: of two drawn at random that are up the quicker one; -1 where none is up."""
+    """Which upstream to ask: of two drawn at random that can be asked the quicker one; -1 where none can."""
     cdef int ups[MOST_UPSTREAMS]
     cdef int count = 0, i, one, other
     cdef const uint8_t *chance
     for i in range(flights.upstream_count):
-        if flights.upstreams[i].up:
+        if flights.upstreams[i].up and not (flights.upstreams[i].closed and flights.upstreams[i].ready == NULL):
             ups[count] = i
             count += 1
     if count == 0:
@@ -132,7 +133,10 @@ cdef inline int choose(Flights *flights) noexcept nogil:
     chance = drawn(&flights.chance, 3)
     if chance == NULL:
         return -1
-    one, other = ups[chance[0] % count], ups[chance[1] % count]
+    # Two different ones: drawn twice, one that is slow, or dead, would be asked a quarter of all questions or more.
+    one = chance[0] % count
+    other = ups[(one + 1 + chance[1] % (count - 1)) % count]
+    one = ups[one]
     # Now and then any, so that each one's quickness stays known.
     if chance[2] % 32 == 0 or flights.upstreams[one].rtt <= flights.upstreams[other].rtt:
         return one
@@ -208,8 +212,8 @@ cdef inline void land(Flights *flights, Flight *flight) noexcept nogil:
     flight.waiters = NULL
     if flight.uses >= USES:
         flight.stage = WORN
-        flight.chain = flights.worn
-        flights.worn = flight
+        flight.chain = upstream.worn
+        upstream.worn = flight
     else:
         make_ready(upstream, flight)
 

@@ -47,6 +47,7 @@ cdef enum:
     FIRST_PORT = 1024
     LOOK_MS = 20  # how often flights are looked through for those to give up
     DRAIN_MS = 2000
+    LONGEST_WAIT_MS = 1500
 
 cdef struct Back:
     int epoll
@@ -178,6 +179,7 @@ cdef inline void give(State *state, Back *back, Waiter *waiter, Kept *kept, doub
         out = room_in(&back.outbox, waiter.sock)
         size = kept_answer(out, packet_of(waiter), &asked, kept, now)
         back.counts.forwarded += 1
+        back.counts.misses += 1
         took(&back.counts, now - waiter.asked_at, 1)
         if limited(state, packet_of(waiter), &asked, &sender, kind_of(message_of(kept)), now, out, &size,
                    &back.counts) == SEND:
@@ -207,10 +209,14 @@ cdef inline void leave_to_python(Back *back, Waiter *waiter) noexcept nogil:
 cdef inline void give_up(State *state, Back *back, double now) noexcept nogil:
     cdef int i
     cdef Flight *flight
+    cdef Upstream *upstream
     for i in range(state.flights.opened):
         flight = &state.flights.all[i]
         if flight.stage == FLYING and now >= flight.give_up_at:
-            state.flights.upstreams[flight.upstream].lost += 1
+            upstream = &state.flights.upstreams[flight.upstream]
+            upstream.lost += 1
+            # As `resolver.health` does, so that a quicker one is asked instead.
+            upstream.rtt = min(2 * upstream.rtt, LONGEST_WAIT_MS * 1e-3)
             leave_to_python(back, flight.waiters)
             land(&state.flights, flight)
 
@@ -220,23 +226,25 @@ cdef inline void have_ready(State *state, Back *back) noexcept nogil:
     cdef Flights *flights = &state.flights
     cdef Flight *flight
     cdef int i, u, opened
-    for i in range(BATCH):
-        system.pthread_mutex_lock(&state.lock)
-        flight = flights.worn
-        if flight != NULL:
-            flights.worn = flight.chain
-        system.pthread_mutex_unlock(&state.lock)
-        if flight == NULL:
-            break
-        if flight.sock >= 0:
-            system.close(flight.sock)
-        if not open_socket(state, back, flight):
-            # Out of files, perhaps: tried again in a while.
+    for u in range(flights.upstream_count):
+        # Each by itself: one that cannot be reached must not keep the others from getting theirs.
+        for i in range(BATCH):
             system.pthread_mutex_lock(&state.lock)
-            flight.chain = flights.worn
-            flights.worn = flight
+            flight = flights.upstreams[u].worn
+            if flight != NULL:
+                flights.upstreams[u].worn = flight.chain
             system.pthread_mutex_unlock(&state.lock)
-            break
+            if flight == NULL:
+                break
+            if flight.sock >= 0:
+                system.close(flight.sock)
+            if not open_socket(state, back, flight):
+                # Out of files, perhaps: tried again in a while.
+                system.pthread_mutex_lock(&state.lock)
+                flight.chain = flights.upstreams[u].worn
+                flights.upstreams[u].worn = flight
+                system.pthread_mutex_unlock(&state.lock)
+                break
     for u in range(flights.upstream_count):
         opened = 0
         while (flights.upstreams[u].ready_count < READY_LOW and opened < OPENED_AT_ONCE
@@ -286,6 +294,7 @@ cdef inline bint open_socket(State *state, Back *back, Flight *flight) noexcept 
     system.pthread_mutex_lock(&state.lock)
     flight.sock = sock
     flight.uses = 0
+    upstream.closed = sock < 0
     if sock >= 0:
         if fresh:
             state.flights.opened += 1

@@ -63,9 +63,12 @@ class KeptAnswers:
         """Serve that entry stale until then without asking an upstream."""
         self._lane.put_off(key, until)
 
-    def passes(self, key: Key) -> None:
-        """The policy in force lets that entry pass: the lane need not leave it to Python again."""
-        self._lane.passes(key)
+    def passes(self, key: Key, entry: Entry) -> None:
+        """The policy in force lets that entry pass: the lane need not leave it to Python again.
+
+        Not so another answer that the lane may have heard to the same question in the meantime.
+        """
+        self._lane.passes(key, entry.stored)
 
     def drop(self, key: Key) -> None:
         """Forget it, if it is there."""

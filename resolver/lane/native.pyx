@@ -368,14 +368,17 @@ cdef class Lane:
             kept.recheck_at = until
         system.pthread_mutex_unlock(&self.state.lock)
 
-    def passes(self, bytes key):
-        """The policy in force lets that answer pass, though some rule speaks of what is in it."""
+    def passes(self, bytes key, double stored):
+        """The policy in force lets that answer pass, though some rule speaks of what is in it.
+
+        `stored`: when it was; one that has come since is another, of which nothing is known.
+        """
         cdef Kept *kept
         cdef uint64_t found = siphash13(self.state.secret, key, len(key))
         with nogil:
             system.pthread_mutex_lock(&self.state.lock)
         kept = look_up(&self.state.store, found, key, len(key))
-        if kept != NULL:
+        if kept != NULL and kept.stored == stored:
             kept.verdict, kept.judged = CLEAN, self.state.number
         system.pthread_mutex_unlock(&self.state.lock)
 

@@ -17,6 +17,7 @@ from resolver.lane.flights cimport (
     Waiter,
     choose,
     flight_of,
+    land,
     make_ready,
     new_waiter,
     packet_of,
@@ -125,7 +126,6 @@ cdef inline Outcome forwarded(State *state, Batch *batch, int i, const Sender *s
     cdef int index, zone = -1
     if state.flights.upstream_count == 0:
         return TO_PYTHON
-    batch.counts.misses += 1
     flight = flight_of(&state.flights, batch.packets[i].found, &batch.packets[i].asked)
     if flight != NULL and flight.waiting >= MOST_WAITERS:
         return shed(state, batch, i, sender, now, out, size)
@@ -142,10 +142,8 @@ cdef inline Outcome forwarded(State *state, Batch *batch, int i, const Sender *s
         flight = upstream.ready
         if index < 0 or flight == NULL:
             free(waiter)
-            batch.counts.misses -= 1
             if index >= 0 and upstream.sockets >= MOST_FLIGHTS // state.flights.upstream_count:
                 # All that may be on their way are.
-                batch.counts.misses += 1
                 return shed(state, batch, i, sender, now, out, size)
             return TO_PYTHON
         upstream.ready = flight.chain
@@ -154,11 +152,14 @@ cdef inline Outcome forwarded(State *state, Batch *batch, int i, const Sender *s
         if not take_off(&state.flights, flight, &batch.packets[i].asked, batch.packets[i].found, now):
             make_ready(upstream, flight)
             free(waiter)
-            batch.counts.misses -= 1
             return TO_PYTHON
-        # An error here may be that of an earlier packet; if it is not, time will tell.
+        # An error here may be that of an earlier packet; a second one is not.
         if system.send(flight.sock, flight.sent, flight.sent_bytes, system.MSG_DONTWAIT) < 0:
-            system.send(flight.sock, flight.sent, flight.sent_bytes, system.MSG_DONTWAIT)
+            if system.send(flight.sock, flight.sent, flight.sent_bytes, system.MSG_DONTWAIT) < 0:
+                upstream.refused += 1
+                land(&state.flights, flight)
+                free(waiter)
+                return TO_PYTHON
     waiter.asked_at, waiter.number = now, state.number
     waiter.sock, waiter.odd, waiter.counted = batch.sock, batch.odd, sender.network != 0
     waiter.address_bytes = batch.taken[i].msg_hdr.msg_namelen
@@ -178,4 +179,5 @@ cdef inline Outcome shed(State *state, Batch *batch, int i, const Sender *sender
     """More than can be asked at once: SERVFAIL, so that the client knows to try elsewhere."""
     size[0] = failure(out, batch.data[i], &batch.packets[i].asked, EDE_NOT_READY)
     batch.counts.shed += 1
+    batch.counts.misses += 1
     return limited(state, batch.data[i], &batch.packets[i].asked, sender, KIND_ERROR, now, out, size, &batch.counts)
