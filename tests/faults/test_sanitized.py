@@ -24,6 +24,7 @@ TESTS = (
     "tests/laws/test_lanes.py",
     "tests/laws/test_lane_answers.py",
     "tests/laws/test_lane_zone.py",
+    "tests/resolver/test_fast_lane.py",
     "tests/laws/test_bulk.py",
     "tests/faults/test_fuzz.py",
 )
