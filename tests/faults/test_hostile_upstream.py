@@ -300,12 +300,21 @@ SPEECHES = {
 }
 
 
+def settled_files(pid: int) -> int:
+    """Open descriptors once the compiled lane has opened the sockets that it keeps ready."""
+    before, until = -1, time.monotonic() + 5
+    while (now := open_files(pid)) != before and time.monotonic() < until:
+        before = now
+        time.sleep(0.3)
+    return now
+
+
 @pytest.mark.parametrize("name", SPEECHES)
 def test_an_upstream_that_plays_with_tcp_holds_nobody_up(tmp_path, name):
     double = TrickleDouble(SPEECHES[name])
     try:
         with resolver(tmp_path, [double.address], "--list", str(plain_list(tmp_path, "bad.com"))) as live:
-            files = open_files(live.process.pid)
+            files = settled_files(live.process.pid)
             cpu = family_cpu_seconds(live.process.pid)
             made = dns.message.make_query("slow.example", "A")
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:

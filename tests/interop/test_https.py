@@ -273,7 +273,7 @@ def test_told_to_stop_it_answers_what_waits_and_says_goodbye(pem, tmp_path):
         assert connected.asks(query("www.bad.com"))[3] & 15 == 3
         stream = connected.browser.post(query("slow.net"))
         connected.stream.sendall(connected.browser.out())
-        time.sleep(0.2)
+        assert eventually(lambda: any(b"\4slow" in data.lower() for data, _client in double.heard)), "it waits"
         live.process.send_signal(signal.SIGTERM)
         said = b""
         with suppress(OSError):
