@@ -12,7 +12,6 @@ cdef enum:
     MOST_UPSTREAMS = 8
     MOST_FLIGHTS = 1024
     MOST_WAITERS = 100
-    USES = 1  # questions that a socket is used for before another port takes its place
     NEAR_MISS_LIMIT = 8
     # Of the names right below one name (not a top-level domain), so that names made up below one whose servers are
     # dead do not take every place. They are counted by hash: two zones may share a count, which only makes it stricter.
@@ -23,12 +22,6 @@ cdef enum:
     CHANCE_BYTES = 4096
     ADDRESS_ROOM = 32  # a sockaddr_in6 is 28
     CONTROL_ROOM = 64
-
-cdef enum Stage:
-    SHUT = 0  # without a socket
-    READY = 1
-    FLYING = 2
-    WORN = 3  # to get another socket
 
 cdef struct Waiter:
     # Who asked, and the packet (behind it), as it came.
@@ -47,9 +40,8 @@ cdef struct Waiter:
 cdef struct Flight:
     # A socket, connected to one upstream from a random port, and the question that is on its way by it.
     int sock
-    Stage stage
+    bint flying  # its question is on its way
     int upstream
-    int uses
     Flight *chain  # with the same bucket, or the next that is ready
     uint64_t found
     int zone  # its count in Flights.zones, -1 where nothing is counted
@@ -187,7 +179,7 @@ cdef inline bint take_off(Flights *flights, Flight *flight, const Question *aske
     put16(at + 13, 0)
     flight.sent_bytes = HEADER_BYTES + asked.name_bytes + 4 + 11
     flight.found = found
-    flight.stage = FLYING
+    flight.flying = True
     flight.sent_at, flight.give_up_at = now, now + upstream.wait
     flight.waiters, flight.waiting, flight.near_misses = NULL, 0, 0
     flight.chain = flights.buckets[found % FLIGHT_BUCKETS]
@@ -199,7 +191,7 @@ cdef inline bint take_off(Flights *flights, Flight *flight, const Question *aske
 
 
 cdef inline void land(Flights *flights, Flight *flight) noexcept nogil:
-    """It is settled; its waiters are the caller's. The socket may be used again, but not for ever."""
+    """It is settled; its waiters are the caller's. A port serves one question: another socket takes its place."""
     cdef Flight **at = &flights.buckets[flight.found % FLIGHT_BUCKETS]
     cdef Upstream *upstream = &flights.upstreams[flight.upstream]
     while at[0] != flight:
@@ -208,18 +200,13 @@ cdef inline void land(Flights *flights, Flight *flight) noexcept nogil:
     flights.flying -= 1
     if flight.zone >= 0:
         flights.zones[flight.zone] -= 1
-    flight.uses += 1
+    flight.flying = False
     flight.waiters = NULL
-    if flight.uses >= USES:
-        flight.stage = WORN
-        flight.chain = upstream.worn
-        upstream.worn = flight
-    else:
-        make_ready(upstream, flight)
+    flight.chain = upstream.worn
+    upstream.worn = flight
 
 
 cdef inline void make_ready(Upstream *upstream, Flight *flight) noexcept nogil:
-    flight.stage = READY
     flight.chain = upstream.ready
     upstream.ready = flight
     upstream.ready_count += 1

@@ -9,10 +9,8 @@ from resolver.lane.answers cimport kept_answer
 from resolver.lane.believed cimport BELIEVED, Writer, new_answer, read_answer
 from resolver.lane.cookie cimport see_cookie
 from resolver.lane.flights cimport (
-    FLYING,
     MOST_FLIGHTS,
     NEAR_MISS_LIMIT,
-    SHUT,
     Flight,
     Flights,
     Upstream,
@@ -108,7 +106,7 @@ cdef inline void hear(State *state, Back *back, Flight *flight, const uint8_t *d
     cdef int fit, lifetime = 0
     cdef Kept *kept
     cdef Waiter *waiter
-    if flight.stage != FLYING:
+    if not flight.flying:
         # Late, or nobody's answer.
         return
     if size < 0:
@@ -212,7 +210,7 @@ cdef inline void give_up(State *state, Back *back, double now) noexcept nogil:
     cdef Upstream *upstream
     for i in range(state.flights.opened):
         flight = &state.flights.all[i]
-        if flight.stage == FLYING and now >= flight.give_up_at:
+        if flight.flying and now >= flight.give_up_at:
             upstream = &state.flights.upstreams[flight.upstream]
             upstream.lost += 1
             # As `resolver.health` does, so that a quicker one is asked instead.
@@ -293,13 +291,10 @@ cdef inline bint open_socket(State *state, Back *back, Flight *flight) noexcept 
             sock = -1
     system.pthread_mutex_lock(&state.lock)
     flight.sock = sock
-    flight.uses = 0
     upstream.closed = sock < 0
     if sock >= 0:
         if fresh:
             state.flights.opened += 1
         make_ready(upstream, flight)
-    else:
-        flight.stage = SHUT
     system.pthread_mutex_unlock(&state.lock)
     return sock >= 0
