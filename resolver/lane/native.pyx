@@ -120,6 +120,18 @@ cdef class Lane:
         free(self.state.limits.seats)
         system.pthread_mutex_destroy(&self.state.lock)
 
+    cdef void _hold(self) noexcept:
+        """Take the lane's lock. Python's own is not held while waiting for it."""
+        with nogil:
+            system.pthread_mutex_lock(&self.state.lock)
+
+    cdef void _release(self) noexcept:
+        system.pthread_mutex_unlock(&self.state.lock)
+
+    cdef Kept *_find(self, bytes key) noexcept:
+        """The kept answer of that key, NULL if there is none; only while the lock is held."""
+        return look_up(&self.state.store, siphash13(self.state.secret, key, len(key)), key, len(key))
+
     # -- sockets
 
     def serve(self, int sock, int odd, bint local, bint wildcard):
@@ -169,10 +181,9 @@ cdef class Lane:
     def steer(self, int upstream, bint up, bint keeps_case, double wait):
         """What is known of an upstream by now; `wait`: seconds until Python tries again. Gives its round trip time."""
         cdef Upstream *known = &self.state.flights.upstreams[upstream]
-        with nogil:
-            system.pthread_mutex_lock(&self.state.lock)
+        self._hold()
         known.up, known.keeps_case, known.wait = up, keeps_case, wait
-        system.pthread_mutex_unlock(&self.state.lock)
+        self._release()
         return known.rtt
 
     def upstreams(self):
@@ -222,8 +233,7 @@ cdef class Lane:
             for i in range(count):
                 free(layers[i].taught)
             raise
-        with nogil:
-            system.pthread_mutex_lock(&self.state.lock)
+        self._hold()
         for i in range(MAX_LAYERS):
             old = self.state.layers[i]
             self.state.layers[i] = layers[i]
@@ -236,7 +246,7 @@ cdef class Lane:
                                                       &self.state.layers[i].view.ipv6_clients)
         self.state.resting = resting
         self.state.number += 1
-        system.pthread_mutex_unlock(&self.state.lock)
+        self._release()
         gone, self.buffers = self.buffers, buffers
         for i in range(old_count):
             forget_taught(&layers[i])
@@ -248,15 +258,14 @@ cdef class Lane:
         """Rules that have lapsed by now stop matching. `wall`: seconds since 1970; secrets of cookies, 16 octets each."""
         if len(secret) != 16 or len(before) != 16:
             raise ValueError("a secret has 16 octets")
-        with nogil:
-            system.pthread_mutex_lock(&self.state.lock)
+        self._hold()
         self.state.cookies.wall = wall
         memcpy(self.state.cookies.secrets[0], <const char *>secret, 16)
         memcpy(self.state.cookies.secrets[1], <const char *>before, 16)
         if hour != self.state.hour:
             self.state.hour = hour
             self.state.number += 1
-        system.pthread_mutex_unlock(&self.state.lock)
+        self._release()
 
     def teach(self, int layer, uint32_t ground, int kind, int bits=0, int ede_code=0, bytes soa=b"",
               object records=(), bytes before=b"", bytes after=b"", bytes plain=b""):
@@ -289,8 +298,7 @@ cdef class Lane:
             taught.records[i].start, taught.records[i].size = at, len(octets)
             at += len(octets)
         taught.sets = len(records)
-        with nogil:
-            system.pthread_mutex_lock(&self.state.lock)
+        self._hold()
         if here.taught_bytes + taught.size > MOST_TAUGHT_BYTES:
             forget_taught(here)
         if here.taught[ground] != NULL:
@@ -298,7 +306,7 @@ cdef class Lane:
             free(here.taught[ground])
         here.taught[ground] = taught
         here.taught_bytes += taught.size
-        system.pthread_mutex_unlock(&self.state.lock)
+        self._release()
 
     cdef void _drop_layers(self):
         cdef int i
@@ -335,19 +343,16 @@ cdef class Lane:
             memcpy(at + 1, <const char *><bytes>octets, min(16, len(octets)))
             at += ADDRESS_BYTES
         kept.found = siphash13(self.state.secret, key_of(kept), kept.key_bytes)
-        with nogil:
-            system.pthread_mutex_lock(&self.state.lock)
-            keep(&self.state.store, kept)
-            system.pthread_mutex_unlock(&self.state.lock)
+        self._hold()
+        keep(&self.state.store, kept)
+        self._release()
 
     def get(self, bytes key, double now):
         """(message, ttls, stored, lifetime, authentic, upstream, stripped, recheck_at), or None; counts as a use."""
         cdef Kept *kept
-        cdef uint64_t found = siphash13(self.state.secret, key, len(key))
-        with nogil:
-            system.pthread_mutex_lock(&self.state.lock)
+        self._hold()
         try:
-            kept = look_up(&self.state.store, found, key, len(key))
+            kept = self._find(key)
             if kept == NULL:
                 return None
             touch(&self.state.store, kept, <uint32_t>now)
@@ -355,18 +360,16 @@ cdef class Lane:
             return (message_of(kept)[:kept.message_bytes], pairs, kept.stored, kept.lifetime, bool(kept.authentic),
                     kept.upstream, bool(kept.stripped), kept.recheck_at)
         finally:
-            system.pthread_mutex_unlock(&self.state.lock)
+            self._release()
 
     def put_off(self, bytes key, double until):
         """Serve that answer stale until then without asking again."""
         cdef Kept *kept
-        cdef uint64_t found = siphash13(self.state.secret, key, len(key))
-        with nogil:
-            system.pthread_mutex_lock(&self.state.lock)
-        kept = look_up(&self.state.store, found, key, len(key))
+        self._hold()
+        kept = self._find(key)
         if kept != NULL:
             kept.recheck_at = until
-        system.pthread_mutex_unlock(&self.state.lock)
+        self._release()
 
     def passes(self, bytes key, double stored):
         """The policy in force lets that answer pass, though some rule speaks of what is in it.
@@ -374,24 +377,20 @@ cdef class Lane:
         `stored`: when it was; one that has come since is another, of which nothing is known.
         """
         cdef Kept *kept
-        cdef uint64_t found = siphash13(self.state.secret, key, len(key))
-        with nogil:
-            system.pthread_mutex_lock(&self.state.lock)
-        kept = look_up(&self.state.store, found, key, len(key))
+        self._hold()
+        kept = self._find(key)
         if kept != NULL and kept.stored == stored:
             kept.verdict, kept.judged = CLEAN, self.state.number
-        system.pthread_mutex_unlock(&self.state.lock)
+        self._release()
 
     def drop(self, bytes key):
         """Forget that answer, if it is there."""
         cdef Kept *kept
-        cdef uint64_t found = siphash13(self.state.secret, key, len(key))
-        with nogil:
-            system.pthread_mutex_lock(&self.state.lock)
-        kept = look_up(&self.state.store, found, key, len(key))
+        self._hold()
+        kept = self._find(key)
         if kept != NULL:
             forget(&self.state.store, kept)
-        system.pthread_mutex_unlock(&self.state.lock)
+        self._release()
 
     def kept(self):
         """(bytes, answers, let go) of the kept answers."""
@@ -404,20 +403,18 @@ cdef class Lane:
         cdef bint too_much
         if not self.state.limits.cost:
             return False
-        with nogil:
-            system.pthread_mutex_lock(&self.state.lock)
+        self._hold()
         too_much = over(&self.state.limits, self.state.secret, network, min(8, len(network)), kind, now)
-        system.pthread_mutex_unlock(&self.state.lock)
+        self._release()
         return too_much
 
     def slips(self):
         """Is it the turn of a limited answer to be replaced by a short one?"""
         cdef bint turn
-        with nogil:
-            system.pthread_mutex_lock(&self.state.lock)
+        self._hold()
         self.state.limits.slipped += 1
         turn = self.state.limits.slipped % SLIP == 0
-        system.pthread_mutex_unlock(&self.state.lock)
+        self._release()
         return turn
 
     # -- figures and tests
