@@ -11,7 +11,7 @@ Both answer octet for octet alike; `tests/laws/test_lanes.py` holds them to it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from socket import socket
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -53,7 +53,7 @@ class Lane(Protocol):
     def turn(self, session: Session) -> None:
         """Time has gone on for the session: rules that have lapsed stop matching, secrets of cookies have changed."""
 
-    def listen(self, sockets: Iterable[socket], edge: Edge, reactor: Any) -> Callable[[], None]:
+    def listen(self, sockets: Sequence[socket], edge: Edge, reactor: Any) -> Callable[[], None]:
         """Answer what comes in at these UDP sockets from now on.
 
         Returns what ends that: it takes no more, and has answered or asked about all that had come when it returns.

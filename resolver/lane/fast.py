@@ -4,7 +4,7 @@ import fcntl
 import os
 import socket
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 from struct import pack
 from threading import Thread
@@ -17,7 +17,7 @@ from resolver.effects import Note
 from resolver.image import Image
 from resolver.image.form import ACTIONS, CATEGORIES
 from resolver.lane.kept import KeptAnswers, SharedLimits
-from resolver.lane.leaving import read_out, take_no_more
+from resolver.lane.leaving import has_packet, read_out, take_no_more
 from resolver.lane.native import Lane
 from resolver.lane.odd import OddListener, pair
 from resolver.limiting import BURST_SECONDS, MAX_NETWORKS
@@ -64,7 +64,7 @@ class FastLane:
         if self._edge is not None:
             self._steer(self._edge)
 
-    def listen(self, sockets: Iterable[socket.socket], edge: Edge, reactor: Any) -> Callable[[], None]:
+    def listen(self, sockets: Sequence[socket.socket], edge: Edge, reactor: Any) -> Callable[[], None]:
         """Answer on these sockets; returns what ends it."""
         if self._upstreams:
             self._edge = edge
@@ -72,18 +72,17 @@ class FastLane:
             self.native.ask([*map(sockaddr, self._upstreams)], self._config.trust_ad)
             self._steer(edge)
             Thread(target=self.native.forward, name="back", daemon=True).start()
-        listeners = [(sock, self._start(sock, edge)) for sock in sockets]
-        for _sock, listener in listeners:
-            self._listeners.append(listener)
+        self._listeners = [self._start(sock, edge) for sock in sockets]
+        for listener in self._listeners:
             reactor.addReader(listener)
 
         def end() -> None:
-            for sock, _listener in listeners:
+            for sock in sockets:
                 take_no_more(sock)
             self.native.stop()
             for thread in self._fronts:
                 thread.join()
-            for _sock, listener in listeners:
+            for listener in self._listeners:
                 read_out(listener.odd, listener.doRead)
 
         return end
@@ -94,7 +93,7 @@ class FastLane:
 
         In this order: what is given up by the lane comes to Python before it stops being on its way.
         """
-        return self.native.flying() + sum(listener.has_packet for listener in self._listeners)
+        return self.native.flying() + sum(has_packet(listener.odd) for listener in self._listeners)
 
     def _start(self, sock: socket.socket, edge: Edge) -> OddListener:
         ends = pair()

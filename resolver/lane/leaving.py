@@ -26,6 +26,13 @@ def take_no_more(sock: socket.socket) -> None:
 def read_out(sock: socket.socket, read: Callable[[], None]) -> None:
     """Read what is left in its buffer."""
     for _reading in range(LAST_READINGS):
-        if not select.select([sock], [], [], 0)[0]:
+        if not has_packet(sock):
             return
         read()
+
+
+def has_packet(sock: socket.socket) -> bool:
+    """Is there something to be read? Its number may be above 1,024, where select(2) ends."""
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(0))

@@ -4,7 +4,6 @@ layer u8, address size u8, control size u8, zero, ground + 1 u32 (0: nothing is 
 the sender's sockaddr, the control message that says which of our addresses was asked, the packet
 """
 
-import select
 import socket
 from collections.abc import Callable
 from struct import Struct
@@ -48,13 +47,6 @@ class OddListener(DatagramListener):
 
     def fileno(self) -> int:
         return self.odd.fileno()
-
-    @property
-    def has_packet(self) -> bool:
-        """Is there something to be read?"""
-        poll = select.poll()
-        poll.register(self.odd, select.POLLIN)
-        return bool(poll.poll(0))
 
     def following(self) -> tuple[bytes, DatagramClient]:
         """The next packet; raises OSError when there is none."""

@@ -1,6 +1,6 @@
 """The lane without a compiler: Twisted's loop reads each datagram and the session answers it."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from socket import socket
 from typing import Any
 
@@ -24,7 +24,7 @@ class PlainLane:
     def turn(self, session: Session) -> None:
         """The session does."""
 
-    def listen(self, sockets: Iterable[socket], edge: Edge, reactor: Any) -> Callable[[], None]:
+    def listen(self, sockets: Sequence[socket], edge: Edge, reactor: Any) -> Callable[[], None]:
         """Answer on these sockets; returns what ends it."""
         listeners = [(sock, datagram_listener(sock, edge)) for sock in sockets]
         for _sock, listener in listeners:
