@@ -24,9 +24,10 @@ def family(parent: int) -> dict[str, list[int]]:
 
 
 def lives(pid: int) -> bool:
-    """Is it there and no zombie?"""
+    """Is it there and no zombie? While other threads of a zombie are still ending, its sockets are open yet."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return state != "Z" or len(os.listdir(f"/proc/{pid}/task")) > 1
     except OSError:
         return False
 
