@@ -1,8 +1,8 @@
 """The control process: watches the state directory, compiles what is new, sends it on its way to those that answer.
 
-Whatever befalls it (a damaged disk, memory, a kill) the resolver goes
-on answering with the policy it has. Each compilation runs in a further child, so its memory is given back whole. What
-is compiled is an image in memory, sealed and handed over; a copy kept in the state directory spares the next start.
+Whatever befalls it (a damaged disk, memory, a kill) the resolver goes on answering with the policy it has. Each
+compilation runs in a further child, so its memory is given back whole. What is compiled is an image in memory, sealed
+and handed over; a copy kept in the state directory spares the next start.
 """
 
 import gc

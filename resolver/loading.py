@@ -1,7 +1,7 @@
 """What is enforced, loaded: the feed or a plain list, the operator's exceptions, foreign zones; each into an image."""
 
 import gzip
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -125,12 +125,8 @@ def _accepted(store: Store, kept: Path, program: str, memory: int, held: int | N
         )
     manifest = accepted.manifest
     made_from = freshness(program, "release", accepted.directory.name)
-    about = made_before(held, made_from)
-    is_new, damage = about is None, ""
-    if about is None:
-        about, damage = _fetched(kept, made_from, memory)
-    fresh = about is not None
-    if about is None:
+
+    def make() -> About:
         source = Source(
             authority=manifest.authority,
             serial=manifest.serial,
@@ -141,21 +137,19 @@ def _accepted(store: Store, kept: Path, program: str, memory: int, held: int | N
         refused += sum(canary_rule(canary, manifest.authority) is None for canary in manifest.canaries)
         grounds: list[Ground] = []
         found = numbered(accepted.rules(), manifest.canaries, source, grounds)
-        about = built(memory, found, grounds, source, refused, made_from)
-    rules = accepted.counts["rules"]
-    loaded = Loaded(manifest.serial, rules, about.refused, manifest.authority, accepted.damage or damage)
-    return _Feed(loaded, is_new, None if fresh else kept)
+        return built(memory, found, grounds, source, refused, made_from)
+
+    image = _image(held, kept, made_from, memory, make)
+    rules, damage = accepted.counts["rules"], accepted.damage or image.damage
+    loaded = Loaded(manifest.serial, rules, image.about.refused, manifest.authority, damage)
+    return _Feed(loaded, image.is_new, kept if image.was_made else None)
 
 
 def _list(path: Path, kept: Path, program: str, memory: int, held: int | None) -> _Feed:
     """A plain list. Its image is kept beside it only where one is there already: `blocker dns compile` puts it."""
     made_from = freshness(program, "list", digest(path))
-    about = made_before(held, made_from)
-    is_new, damage = about is None, ""
-    if about is None:
-        about, damage = _fetched(kept, made_from, memory)
-    fresh = about is not None
-    if about is None:
+
+    def make() -> About:
         read = read_plain_list(_lines(path))
         if not read.targets:
             raise Rejected(
@@ -167,26 +161,40 @@ def _list(path: Path, kept: Path, program: str, memory: int, held: int | None) -
         source = Source(authority=path.name, serial=0, foreign=True, zone="rpz")
         grounds = [Ground(source, Action.NXDOMAIN)]
         found = ((target, 0) for target in read.targets)
-        about = built(memory, found, grounds, source, len(read.refused), made_from)
-    loaded = Loaded(0, about.rules, about.refused, path.name, damage)
-    return _Feed(loaded, is_new, kept if not fresh and kept.exists() else None)
+        return built(memory, found, grounds, source, len(read.refused), made_from)
+
+    image = _image(held, kept, made_from, memory, make)
+    loaded = Loaded(0, image.about.rules, image.about.refused, path.name, image.damage)
+    return _Feed(loaded, image.is_new, kept if image.was_made and kept.exists() else None)
 
 
-def _fetched(kept: Path, made_from: bytes, memory: int) -> tuple[About | None, str]:
-    """What a kept image is about, if it can be used, and what is wrong with it, if something is."""
+class _Image(NamedTuple):
+    """`is_new`: it is in the empty memory; `was_made`: and not as it was kept. `damage`: of what was kept."""
+
+    about: About
+    is_new: bool
+    was_made: bool
+    damage: str
+
+
+def _image(held: int | None, kept: Path, made_from: bytes, memory: int, make: Callable[[], About]) -> _Image:
+    """That of the last load, else the kept one, else one that is made now."""
+    about = made_before(held, made_from)
+    if about is not None:
+        return _Image(about, False, False, "")
+    damage = ""
     try:
-        return fetch(kept, made_from, memory), ""
+        about = fetch(kept, made_from, memory)
     except Untrusted as error:
-        return None, f"{kept}: {error.what}"
+        damage = f"{kept}: {error.what}"
+    return _Image(make() if about is None else about, True, about is None, damage)
 
 
-def _exceptions(path: Path | None) -> tuple[Target, ...]:
+def _exceptions(path: Path) -> tuple[Target, ...]:
     """Names (with all below them; `=name` for that one alone), addresses and prefixes that are never blocked.
 
     The floor does not apply: letting pass what nobody may block does no harm.
     """
-    if path is None:
-        return ()
     targets: list[Target] = []
     problems: list[Problem] = []
     for number, line in enumerate(_lines(path), 1):
