@@ -5,7 +5,7 @@ exist is there from the start with 0, so that a rate over it is right from the f
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from operator import add, and_
 from platform import python_version
@@ -148,21 +148,22 @@ class ResolverCollector(Collector):
 
     def _queries(self) -> Iterator[Metric]:
         counters = self._counters
-        queries = CounterMetricFamily(
-            "blocker_dns_queries", "Queries by transport and outcome.", labels=["transport", "outcome"]
+        yield _counted(
+            "blocker_dns_queries",
+            "Queries by transport and outcome.",
+            ["transport", "outcome"],
+            {
+                (transport, outcome): count
+                for transport, counts in (("udp", counters.udp), ("tcp", counters.tcp))
+                for outcome, count in counts.items()
+            },
         )
-        for transport, counts in (("udp", counters.udp), ("tcp", counters.tcp)):
-            for outcome, count in counts.items():
-                queries.add_metric([transport, outcome], count)
-        yield queries
-        blocked = CounterMetricFamily(
+        yield _counted(
             "blocker_dns_blocked",
             "Queries that met a rule, by its category and action; canaries are left out.",
-            labels=["category", "action"],
+            ["category", "action"],
+            counters.blocked,
         )
-        for (category, action), count in counters.blocked.items():
-            blocked.add_metric([category, action], count)
-        yield blocked
         buckets, total = [], 0
         for bound, count in zip((*map(str, BOUNDS), "+Inf"), counters.durations, strict=True):
             total += count
@@ -173,22 +174,18 @@ class ResolverCollector(Collector):
             buckets=buckets,
             sum_value=counters.duration_sum,
         )
-        limited = CounterMetricFamily(
+        yield _counted(
             "blocker_dns_limited",
             "Answers over the rate of a client's network: replaced by a short one, or not sent.",
-            labels=["result"],
+            ["result"],
+            counters.limited,
         )
-        for result, count in counters.limited.items():
-            limited.add_metric([result], count)
-        yield limited
-        cookies = CounterMetricFamily(
+        yield _counted(
             "blocker_dns_cookies",
             "Queries with a DNS cookie: one was given, or the client proved its address with ours.",
-            labels=["result"],
+            ["result"],
+            counters.cookies,
         )
-        for result, count in counters.cookies.items():
-            cookies.add_metric([result], count)
-        yield cookies
         yield GaugeMetricFamily(
             "blocker_dns_tcp_connections", "TCP connections of clients now.", value=self._figures.connections
         )
@@ -252,12 +249,12 @@ class ResolverCollector(Collector):
             "New releases that could not be used; the old one stays.",
             counters.swap_failures,
         )
-        restarts = CounterMetricFamily(
-            "blocker_dns_restarts", "Processes of the resolver that ended and were started again.", labels=["process"]
+        yield _counted(
+            "blocker_dns_restarts",
+            "Processes of the resolver that ended and were started again.",
+            ["process"],
+            standing.restarts,
         )
-        for process, count in standing.restarts.items():
-            restarts.add_metric([process], count)
-        yield restarts
         yield from zone_metrics(standing.zones, counters.zones)
         canaries = GaugeMetricFamily(
             "blocker_canary_last_seen_timestamp_seconds",
@@ -272,6 +269,16 @@ class ResolverCollector(Collector):
         )
         build.add_metric([self._version, self._lane, python_version()], 1)
         yield build
+
+
+def _counted(
+    name: str, text: str, labels: list[str], counts: Mapping[str, int] | Mapping[tuple[str, str], int]
+) -> CounterMetricFamily:
+    """One family of counters; of several labels the keys are tuples."""
+    family = CounterMetricFamily(name, text, labels=labels)
+    for key, count in counts.items():
+        family.add_metric([key] if isinstance(key, str) else list(key), count)
+    return family
 
 
 def exposition(collector: ResolverCollector) -> bytes:
