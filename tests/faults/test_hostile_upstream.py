@@ -18,7 +18,16 @@ from resolver.asking import MAX_ATTEMPTS
 from resolver.chain import MAX_HOPS
 from tests.feeds.test_message_bombs import NAME_END, RESPONSES, pointer, record
 from tests.load.process import family_cpu_seconds, open_files
-from tests.resolver.live import LiveResolver, Mind, UpstreamDouble, obliging, plain_list, resolver, upstream
+from tests.resolver.live import (
+    LiveResolver,
+    Mind,
+    Turncoat,
+    UpstreamDouble,
+    behind,
+    obliging,
+    plain_list,
+    resolver,
+)
 from tests.resolver.play import query
 
 LIMIT_SECONDS = 0.005
@@ -76,25 +85,23 @@ BOMBS: dict[str, tuple[tuple[int, int, int], bytes]] = {
 }
 
 
-class Hostile:
-    """A mind that can be changed while the resolver runs, and counts the queries that come."""
+class Hostile(Turncoat):
+    """It counts the queries that come, too."""
 
     def __init__(self) -> None:
-        self.mind: Mind = obliging
+        super().__init__()
         self.asked = 0
 
     def __call__(self, data: bytes, tcp: bool) -> list[bytes] | None:
         # A query for the root's name servers is the probe of an upstream that was called down, and no client's.
         self.asked += data[12] > 0
-        return self.mind(data, tcp)
+        return super().__call__(data, tcp)
 
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LiveResolver, UpstreamDouble, Hostile]]:
-    where = tmp_path_factory.mktemp("upstream")
-    mind = Hostile()
-    with upstream(mind) as double, resolver(where, [double.address], "--list", str(plain_list(where, "bad.com"))) as it:
-        yield it, double, mind
+    with behind(Hostile(), tmp_path_factory.mktemp("upstream"), "bad.com") as it:
+        yield it
 
 
 @pytest.fixture

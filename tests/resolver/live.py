@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import dns.flags
 import dns.message
@@ -32,12 +32,23 @@ PATIENCE = 20.0
 
 # Gives the messages to send back, or None for silence. Arguments: the query, and whether it came over TCP.
 Mind = Callable[[bytes, bool], list[bytes] | None]
+MindT = TypeVar("MindT", bound=Mind)
 
 
 def obliging(data: bytes, tcp: bool) -> list[bytes]:
     """Every name has one address."""
     name = dns.message.from_wire(data).question[0].name.to_text()
     return [response(data, f"{name} 60 IN A 192.0.2.1")]
+
+
+class Turncoat:
+    """A mind that can be changed while the resolver runs."""
+
+    def __init__(self) -> None:
+        self.mind: Mind = obliging
+
+    def __call__(self, data: bytes, tcp: bool) -> list[bytes] | None:
+        return self.mind(data, tcp)
 
 
 class UpstreamDouble:
@@ -208,6 +219,13 @@ def resolver(
         yield live
     finally:
         live.stop()
+
+
+@contextmanager
+def behind(mind: MindT, where: Path, *listed: str) -> Iterator[tuple[LiveResolver, UpstreamDouble, MindT]]:
+    """A resolver of a plain list, its upstream, and the upstream's mind."""
+    with upstream(mind) as double, resolver(where, [double.address], "--list", str(plain_list(where, *listed))) as live:
+        yield live, double, mind
 
 
 def plain_list(tmp_path: Path, *lines: str) -> Path:

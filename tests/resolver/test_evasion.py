@@ -15,7 +15,17 @@ import dns.rdatatype
 import pytest
 
 from resolver.chain import MAX_HOPS
-from tests.resolver.live import LiveResolver, Mind, UpstreamDouble, obliging, plain_list, resolver, upstream
+from tests.resolver.live import (
+    LiveResolver,
+    Mind,
+    Turncoat,
+    UpstreamDouble,
+    behind,
+    obliging,
+    plain_list,
+    resolver,
+    upstream,
+)
 from tests.resolver.play import ede_of, response
 
 LISTED = ("bad.com", "đánhbạc.com", "185.199.110.153", "2a0e:b107:bad::/48")
@@ -45,20 +55,10 @@ FLAGS = {"plain": dns.flags.RD, "CD": dns.flags.RD | dns.flags.CD, "AD": dns.fla
          "without RD": 0, "all": dns.flags.RD | dns.flags.CD | dns.flags.AD | dns.flags.TC | dns.flags.AA}  # fmt: skip
 
 
-class Turncoat:
-    def __init__(self) -> None:
-        self.mind: Mind = obliging
-
-    def __call__(self, data: bytes, tcp: bool) -> list[bytes] | None:
-        return self.mind(data, tcp)
-
-
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LiveResolver, UpstreamDouble, Turncoat]]:
-    where = tmp_path_factory.mktemp("evasion")
-    mind = Turncoat()
-    with upstream(mind) as double, resolver(where, [double.address], "--list", str(plain_list(where, *LISTED))) as live:
-        yield live, double, mind
+    with behind(Turncoat(), tmp_path_factory.mktemp("evasion"), *LISTED) as live:
+        yield live
 
 
 @pytest.fixture

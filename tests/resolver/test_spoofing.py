@@ -13,7 +13,16 @@ import dns.name
 import dns.rcode
 import pytest
 
-from tests.resolver.live import LiveResolver, Mind, UpstreamDouble, obliging, plain_list, resolver, upstream
+from tests.resolver.live import (
+    LiveResolver,
+    Turncoat,
+    UpstreamDouble,
+    behind,
+    obliging,
+    plain_list,
+    resolver,
+    upstream,
+)
 from tests.resolver.play import Play, ede_of, lines, query, response
 
 TRUE, FALSE = "192.0.2.1", "203.0.113.6"
@@ -23,22 +32,10 @@ BINS = 16
 CHI_SQUARE = 56.5
 
 
-class Turncoat:
-    """A mind that can be changed while the resolver runs."""
-
-    def __init__(self) -> None:
-        self.mind: Mind = obliging
-
-    def __call__(self, data: bytes, tcp: bool) -> list[bytes] | None:
-        return self.mind(data, tcp)
-
-
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LiveResolver, UpstreamDouble, Turncoat]]:
-    where = tmp_path_factory.mktemp("spoofing")
-    mind = Turncoat()
-    with upstream(mind) as double, resolver(where, [double.address], "--list", str(plain_list(where, "a.com"))) as live:
-        yield live, double, mind
+    with behind(Turncoat(), tmp_path_factory.mktemp("spoofing"), "a.com") as live:
+        yield live
 
 
 @pytest.fixture

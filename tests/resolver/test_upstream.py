@@ -11,29 +11,28 @@ import dns.message
 import dns.rcode
 import pytest
 
-from tests.resolver.live import LiveResolver, Mind, UpstreamDouble, free_port, obliging, plain_list, resolver, upstream
+from tests.resolver.live import (
+    LiveResolver,
+    Mind,
+    Turncoat,
+    UpstreamDouble,
+    behind,
+    free_port,
+    obliging,
+    plain_list,
+    resolver,
+    upstream,
+)
 from tests.resolver.play import ede_of, response
 
 TRUE = "192.0.2.1"
 FALSE = "203.0.113.6"
 
 
-class Turncoat:
-    """A mind that can be changed while the resolver runs."""
-
-    def __init__(self) -> None:
-        self.mind: Mind = obliging
-
-    def __call__(self, data: bytes, tcp: bool) -> list[bytes] | None:
-        return self.mind(data, tcp)
-
-
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LiveResolver, UpstreamDouble, Turncoat]]:
-    where = tmp_path_factory.mktemp("upstream")
-    mind = Turncoat()
-    with upstream(mind) as double, resolver(where, [double.address], "--list", str(plain_list(where, "a.com"))) as live:
-        yield live, double, mind
+    with behind(Turncoat(), tmp_path_factory.mktemp("upstream"), "a.com") as live:
+        yield live
 
 
 @contextmanager
