@@ -92,12 +92,7 @@ class Settings:
 
 def read_settings(path: Path) -> Settings:
     """Raises Rejected with every fault of the file, each once, with its place."""
-    try:
-        data = tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise rejected(path, _("it cannot be read: {why}").format(why=error.strerror)) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise rejected(path, _("it is not TOML: {why}").format(why=error)) from None
+    data = read_toml(path)
     faults = Faults()
     faults.unknown("", data, {"zone", "secondary", "catalog"})
     catalog = faults.read("catalog", lambda: _zone_name(str(data["catalog"]))) if "catalog" in data else None
@@ -289,6 +284,16 @@ def _endpoint(text: str) -> tuple[str, int]:
         return str(ip_address(host.removeprefix("[").removesuffix("]"))), int(port)
     except ValueError:
         raise ValueError(_("«{text}» is not ADDRESS:PORT, such as 192.0.2.53:53").format(text=text)) from None
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of the file; raises Rejected where it cannot be read or is none."""
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise rejected(path, _("it cannot be read: {why}").format(why=error.strerror)) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise rejected(path, _("it is not TOML: {why}").format(why=error)) from None
 
 
 def rejected(path: Path, why: str, problems: list[Problem] | None = None) -> Rejected:

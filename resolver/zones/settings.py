@@ -9,7 +9,6 @@ secret_file = "resolver-1.secret"   # base64; relative to this file
 certificate = "primary.pem"         # over TLS, and this is the key that it must have; relative to this file
 """
 
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +17,7 @@ import dns.tsig
 
 from feeds.language import _
 from feeds.message.building import encode_name
-from feeds.transfer.settings import Faults, read_key, read_pin, rejected
+from feeds.transfer.settings import Faults, read_key, read_pin, read_toml, rejected
 
 GIVEN: Final = "given"
 DISABLED: Final = "disabled"
@@ -105,12 +104,7 @@ class ForeignZone:
 
 def read_credentials(path: Path) -> dict[str, Credentials]:
     """By zone; raises Rejected with every fault of the file, each with its place."""
-    try:
-        data = tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise rejected(path, _("it cannot be read: {why}").format(why=error.strerror)) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise rejected(path, _("it is not TOML: {why}").format(why=error)) from None
+    data = read_toml(path)
     faults, found = Faults(), {}
     faults.unknown("", data, {"zone"})
     for place, name, values in faults.sections(data, "zone"):
