@@ -34,7 +34,7 @@ from resolver.frames import (
 )
 from resolver.image import keep, new_memory, seal
 from resolver.loading import Origin
-from resolver.rights import end_with_parent
+from resolver.rights import end_with_parent, give_way
 from resolver.zones.keeping import Keepers
 
 POLL_SECONDS = 0.5
@@ -124,9 +124,7 @@ def _compile(origin: Origin, writing: int, memories: Mapping[str, int], held: Ma
     try:
         with os.fdopen(writing, "wb") as pipe:
             try:
-                # Where that is not allowed it goes on as it is.
-                with suppress(OSError):
-                    os.nice(5)
+                give_way()
                 compiled = origin.load(memories, held)
             except Failure as error:
                 what = "; ".join([error.what, *(str(p) for p in error.problems[:5])])

@@ -11,7 +11,7 @@ import os
 import pwd
 import resource
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,13 +19,14 @@ from feeds.errors import Rejected, Unavailable
 from feeds.language import _
 
 DEFAULT_USER = "nobody"
-# Python loads a codec at its first use, from files that the ordinary user may not be let to read.
 CAP_NET_BIND_SERVICE = 10
 FIRST_FREE_PORT = 1024
 OPEN_FILES = 65_536
+LESS_URGENT = 5
 _PR_SET_PDEATHSIG, _PR_SET_KEEPCAPS, _PR_SET_NAME, _PR_SET_NO_NEW_PRIVS = 1, 8, 15, 38
 _CAPABILITY_VERSION_3 = 0x20080522
 _libc = ctypes.CDLL(None, use_errno=True)
+# Python loads a codec at its first use, from files that the ordinary user may not be let to read.
 CODECS_NEEDED_LATER = ("ascii", "latin-1", "utf-8", "unicode_escape", "idna", "punycode")
 
 
@@ -127,6 +128,12 @@ def binding() -> Iterator[None]:
 def end_with_parent(signal: int) -> None:
     """Have this signal when the process that forked us ends. Changing user undoes it."""
     _libc.prctl(_PR_SET_PDEATHSIG, signal, 0, 0, 0)
+
+
+def give_way() -> None:
+    """Let the processes that answer go first. Where that is not allowed (a unit's filter) we go on as we are."""
+    with suppress(OSError):
+        os.nice(LESS_URGENT)
 
 
 def call_process(name: str) -> None:

@@ -19,7 +19,7 @@ import structlog
 
 from feeds import durable
 from feeds.errors import Failure
-from resolver.rights import call_process, end_with_parent
+from resolver.rights import call_process, end_with_parent, give_way
 from resolver.zones.notices import Notices
 from resolver.zones.pulling import Pulled, pull
 from resolver.zones.settings import MAX_PROBLEM_CHARACTERS, Address, ForeignZone
@@ -103,7 +103,7 @@ class Keepers:
 
 def keep_zone(zone: ForeignZone, folder: Path, wake: int, log: Callable[..., object]) -> None:
     """Until the other end of the pipe `wake` is closed; an octet in it means: ask now."""
-    os.nice(5)
+    give_way()
     random = SystemRandom()
     retry, told = FIRST_RETRY_SECONDS, ""
     while True:

@@ -3,7 +3,9 @@
 import gzip
 import io
 import json
+import os
 import resource
+import socket
 import time
 from collections import Counter
 from pathlib import Path
@@ -23,9 +25,10 @@ from resolver.command.serve import serve
 from resolver.image import new_memory
 from resolver.loading import Origin
 from resolver.policy import Ground, Hit, Layer, Policy, Source, client_address
+from resolver.zones.keeping import keep_zone
 from resolver.zones.master import read_master
 from resolver.zones.meaning import Meaning, override_of
-from resolver.zones.settings import ForeignZone
+from resolver.zones.settings import ForeignZone, Primary
 from tests.resolver.live import accept, plain_list, resolver, upstream
 from tests.resolver.play import rule
 
@@ -268,6 +271,23 @@ def test_a_file_that_never_could_be_read_is_an_error_that_says_what_to_do(tmp_pa
         zone = zone_file(tmp_path, text) if text else ForeignZone(ZONE, tmp_path / "nowhere")
         with pytest.raises(Failure, match=why):
             load(Origin(zones=(zone,), zone_state=tmp_path))
+
+
+def test_a_keeper_asks_its_primary_where_a_units_filter_forbids_it_to_give_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(_by: int) -> int:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "nice", forbidden)
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        primary = Primary((closed.getsockname(),))
+        reading, writing = os.pipe()
+        os.close(writing)
+        keep_zone(ForeignZone(ZONE, primary=primary), tmp_path, reading, lambda *_told, **_more: None)
+    os.close(reading)
+    assert (tmp_path / f"{ZONE}.checked").read_text(), "it asked, and noted why it got nothing"
 
 
 def test_what_has_not_changed_is_not_made_again(tmp_path: Path) -> None:
